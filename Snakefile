@@ -1,0 +1,23 @@
+# Run with a config, or none for the paper (config.yaml):
+#   snakemake --cores all --configfile workflow/config/demo.yaml
+if "networks" not in config:
+
+    configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/target.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/extract.smk"
+include: "workflow/rules/represent.smk"
+include: "workflow/rules/probe.smk"
+include: "workflow/rules/tables.smk"
+
+
+# Records too: a table that is newer than a deleted record would hide that it is gone.
+rule all:
+    default_target: True
+    input:
+        expand(RESULTS + "/{table}.{suffix}", table=PLAN.config.tables, suffix=["csv", "md", "tex"]),
+        RESULTS + "/records.csv",
+        [f"{RESULTS}/{job.artifact}.json" for job in PLAN.collection().inputs],

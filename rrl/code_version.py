@@ -1,0 +1,80 @@
+"""The version of a stage's code: a digest of what it computes, blind to comments and layout.
+
+This module decides when a stage runs again and nothing of what it computes, so it is not part of
+any digest itself.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+
+def code_version(stage: str) -> str:
+    """Digest (12 hex digits) over `rrl.<stage>` and the modules of rrl that it imports, transitively."""
+    digest = hashlib.sha256()
+    for module in sorted(imported_modules(stage)):
+        digest.update(f"{module} {_module_digest(module)}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def imported_modules(stage: str) -> set[str]:
+    """Names of the modules of rrl behind a stage, the stage itself and `__init__` included."""
+    found: set[str] = set()
+    waiting = {stage, "__init__"}
+    while waiting:
+        module = waiting.pop()
+        found.add(module)
+        waiting |= _imports(module) - found
+    return found
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+
+
+@cache
+def _module_digest(module: str) -> str:
+    return hashlib.sha256(" ".join(_tokens(_tree(module))).encode()).hexdigest()
+
+
+@cache
+def _imports(module: str) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    modules = {name.split(".")[1] for name in names if name.startswith("rrl.")}
+    return {name for name in modules if name != "code_version" and (PACKAGE / f"{name}.py").exists()}
+
+
+def _tokens(node: object) -> Iterable[str]:
+    """The syntax tree as words. Not ast.dump: its text differs between Python versions."""
+    if isinstance(node, ast.AST):
+        yield f"({type(node).__name__}"
+        for name, value in ast.iter_fields(node):
+            if name == "body":
+                value = _without_docstring(node, value)
+            if value is None or value == [] or name in ("kind", "type_comment"):
+                continue
+            yield f"{name}="
+            yield from _tokens(value)
+        yield ")"
+    elif isinstance(node, list):
+        for item in node:
+            yield from _tokens(item)
+    else:
+        yield f"{type(node).__name__}:{node!r}"
+
+
+def _without_docstring(node: ast.AST, body: object) -> object:
+    documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    if documented and isinstance(body, list) and ast.get_docstring(node, clean=False) is not None:  # type: ignore[arg-type]
+        return body[1:]
+    return body

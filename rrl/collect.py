@@ -1,0 +1,33 @@
+"""Stage `collect`: all records of an experiment as one tidy CSV, a row per record, shots and selection."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from rrl.command import Command, run
+from rrl.files import sha256_of_file, write_text
+from rrl.record import rows
+
+COLUMNS = ["target", "shots", "method", "representation", "transfer", "selection"]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = Command("collect", __doc__)
+    command.card("--records", "records to collect", many=True)
+    command.setting("--methods", json.loads, "JSON: the method of each representation")
+    command.place("--csv", Path, "table to write")
+    command.place("--output", Path, "card to write")
+    arguments, job = command.parse(argv)
+
+    frame = pd.DataFrame([row for record in arguments.records for row in rows(record)])
+    frame.insert(2, "method", frame["representation"].map(arguments.methods))
+    frame["shots"] = frame["shots"].astype(str)
+    frame = frame.sort_values(COLUMNS, kind="stable")
+    write_text(arguments.csv, frame.to_csv(index=False, lineterminator="\n"))
+    job.write_card(arguments.output, arguments.csv.stem, sha256_of_file(arguments.csv), {"rows": len(frame)})
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,123 @@
+"""The command line that all stages share: every flag required, no default anywhere."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rrl.code_version import code_version
+from rrl.errors import UserError
+from rrl.provenance import Card, Job, read_card, remake
+
+
+def boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text == "true"
+
+
+def count_or_all(text: str) -> int | str:
+    return text if text == "all" else int(text)
+
+
+Settings = TypeVar("Settings")
+
+PARSERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: boolean, str: str}
+
+
+class Command:
+    """Flags of one stage, of three kinds.
+
+    card: a card to read; checked against `--input-keys`, in the order in which the flags were declared.
+    setting: a number or name of the experiment; part of the key of what is made.
+    place: a path or a number of threads; part of no key.
+    """
+
+    def __init__(self, stage: str, description: str | None):
+        self.stage = stage
+        self.parser = argparse.ArgumentParser(prog=f"python -m rrl.{stage}", description=description)
+        self.cards: list[str] = []
+        self.settings: list[str] = []
+        self._add("--code-version", str, "digest of the stage's code that the workflow planned with")
+        self._add("--input-keys", str, "the keys that the cards given must have, in order", many=True)
+
+    def card(self, flag: str, text: str, many: bool = False) -> None:
+        self.cards.append(self._add(flag, Path, text, many))
+
+    def setting(self, flag: str, kind: Callable[[str], Any], text: str, many: bool = False) -> None:
+        self.settings.append(self._add(flag, kind, text, many))
+
+    def fields(self, of: type[Any], texts: dict[str, str]) -> None:
+        """A setting for each field of a dataclass, told by `texts`."""
+        for field in dataclasses.fields(of):
+            self.setting("--" + field.name.replace("_", "-"), PARSERS.get(field.type, json.loads), texts[field.name])
+
+    def place(self, flag: str, kind: Callable[[str], Any], text: str) -> None:
+        self._add(flag, kind, text)
+
+    def _add(self, flag: str, kind: Callable[[str], Any], text: str, many: bool = False) -> str:
+        self.parser.add_argument(flag, type=kind, nargs="*" if many else None, required=True, help=text)
+        return flag.removeprefix("--").replace("-", "_")
+
+    def parse(self, argv: Sequence[str] | None) -> tuple[argparse.Namespace, Job]:
+        """The flags, card flags as Card objects, and the job that they describe.
+
+        Raises UserError if the code is not what was planned with, or a card was made under another plan.
+        """
+        arguments = self.parser.parse_args(argv)
+        found = code_version(self.stage)
+        if found != arguments.code_version:
+            raise UserError(
+                f"rrl.{self.stage}: code changed since submission (planned {arguments.code_version}, found {found}); "
+                "run the same snakemake command again"
+            )
+        inputs: list[Card] = []
+        for name in self.cards:
+            value = getattr(arguments, name)
+            cards = [read_card(path) for path in (value if isinstance(value, list) else [value])]
+            setattr(arguments, name, cards if isinstance(value, list) else cards[0])
+            inputs += cards
+        check_keys(inputs, arguments.input_keys)
+        settings = {name: getattr(arguments, name) for name in self.settings}
+        return arguments, Job(self.stage, settings, arguments.code_version, tuple(inputs))
+
+
+def check_keys(cards: Sequence[Card], keys: Sequence[str]) -> None:
+    """Raises UserError if a card was made under another plan than the one that gave `keys`."""
+    if len(cards) != len(keys):
+        raise UserError(f"--input-keys: found {len(keys)} keys for {len(cards)} cards; one key per card is needed")
+    for card, key in zip(cards, keys, strict=True):
+        if card.key != key:
+            raise UserError(
+                f"{card.path}: made under another plan (key {card.key}, planned {key}: "
+                f"other settings, code or inputs); {remake(card.path)}"
+            )
+
+
+def flags(settings: dict[str, Any]) -> list[str]:
+    """Settings as the words of a command line; the inverse of the parsers above."""
+    words: list[str] = []
+    for name, value in settings.items():
+        values = value if isinstance(value, list) else [value]
+        words += ["--" + name.replace("_", "-"), *(_word(item) for item in values)]
+    return words
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def build(of: type[Settings], arguments: argparse.Namespace) -> Settings:
+    """The dataclass whose fields were declared with Command.fields."""
+    return of(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(of)})
+
+
+def run(main: Callable[[Sequence[str] | None], None]) -> None:
+    """Call a stage's main; a mistake of the user is one line and exit status 1."""
+    try:
+        main(None)
+    except UserError as error:
+        sys.exit(f"Error: {error}")

@@ -1,0 +1,137 @@
+"""Features on disk: one HDF5 file per split, written in blocks, read only after they prove themselves.
+
+features (V, N, D) float16 or float32, labels (N,) int64; chunks of 256 rows, no compression.
+A representation is the same file with `features` as a virtual dataset over its members' files.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from rrl.errors import UserError
+from rrl.provenance import Card, remake
+
+CHUNK = 256
+
+
+def create(path: Path, shape: tuple[int, int, int], dtype: str, labels: npt.NDArray[np.int64]) -> None:
+    """A file of zeros of shape (V, N, D), all space allocated, so that blocks can be written in any order."""
+    with h5py.File(path, "w") as file:
+        chunks = (1, max(1, min(CHUNK, shape[1])), shape[2])
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_chunk(chunks)
+        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        kind = h5py.h5t.py_create(np.dtype(dtype), logical=True)
+        h5py.h5d.create(file.id, b"features", kind, h5py.h5s.create_simple(shape), dcpl=layout)
+        file.create_dataset("labels", data=labels)
+
+
+def to_dtype(features: npt.NDArray[np.float32], dtype: str, first_row: int) -> npt.NDArray[Any]:
+    """Features (B, D) in the type of the cache. Raises UserError where one does not fit."""
+    with np.errstate(over="ignore"):
+        stored = features.astype(dtype)
+    if not np.isfinite(stored).all():
+        row, column = (int(at) for at in np.argwhere(~np.isfinite(stored))[0])
+        raise UserError(
+            f"image {first_row + row}, feature {column}: {features[row, column]} does not fit {dtype}; "
+            "set features.dtype to float32, or look at the network"
+        )
+    return stored
+
+
+def content_digest(labels: npt.NDArray[np.int64], blocks: Iterator[npt.NDArray[Any]]) -> str:
+    """Digest of a split's labels and of its features, row by row and view after view."""
+    digest = hashlib.sha256(np.ascontiguousarray(labels).data)
+    for block in blocks:
+        digest.update(np.ascontiguousarray(block).data)
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """content_digest of a file, in one pass and with little memory."""
+    with h5py.File(path, "r") as file:
+        features = file["features"]
+        views, count, _ = features.shape
+        rows = CHUNK * 16
+        blocks = (features[v, start : start + rows] for v in range(views) for start in range(0, count, rows))
+        return content_digest(file["labels"][:], blocks)
+
+
+def finish(path: Path, final: Path, attributes: dict[str, Any]) -> str:
+    """Write the attributes, push the file to disk, give it its final name; returns its content digest."""
+    digest = file_digest(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs.update({**attributes, "digest": digest})
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+    final.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(path, final)
+    return digest
+
+
+def write_virtual(path: Path, sources: Sequence[tuple[Path, int, int]], shape: tuple[int, int], dtype: str) -> None:
+    """A virtual file at `path`: columns start..stop of each source's features, side by side.
+
+    sources : (file, start, stop), named relative to the virtual file, so the results can be moved as a whole.
+    shape : (V, N) of every source. Labels are those of the first source.
+    """
+    width = sum(stop - start for _, start, stop in sources)
+    layout = h5py.VirtualLayout((*shape, width), np.dtype(dtype))
+    at = 0
+    for source, start, stop in sources:
+        with h5py.File(source, "r") as file:
+            depth = file["features"].shape[2]
+        name = os.path.relpath(source, path.parent)
+        virtual = h5py.VirtualSource(name, "features", (*shape, depth), np.dtype(dtype))
+        layout[:, :, at : at + stop - start] = virtual[:, :, start:stop]
+        at += stop - start
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("features", layout)
+    with h5py.File(sources[0][0], "r") as source, h5py.File(path, "r+") as file:
+        file.create_dataset("labels", data=source["labels"][:])
+
+
+def read_split(representation: Card, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Features (V, N, D) in the type of the cache, and labels (N,), of a representation.
+
+    HDF5 gives zeros, silently, where the file behind a virtual dataset is missing. So every member's
+    file is opened first, and what was read must have the digest that the representation was built from.
+    Raises UserError otherwise, with the file and what rebuilds it.
+    """
+    path = representation.folder / f"{split}.h5"
+    if not path.exists():
+        raise UserError(f"{path}: missing; {remake(representation.path)}")
+    with h5py.File(path, "r") as file:
+        labels = file["labels"][:]
+        virtual = file["features"]
+        features = np.empty(virtual.shape, virtual.dtype)
+        at = 0
+        for member in representation.facts["members"]:
+            source = representation.root / member["features"] / f"{split}.h5"
+            card = source.parent.with_suffix(".json")
+            start, stop, depth = member["columns"]
+            _check_shape(source, (*features.shape[:2], depth), card)
+            columns = virtual[:, :, at : at + stop - start]
+            whole = stop - start == depth
+            found = content_digest(labels, iter(columns)) if whole else file_digest(source)
+            if found != member["digests"][split]:
+                raise UserError(f"{source}: not the content that {path} was built from; {remake(card)}")
+            features[:, :, at : at + stop - start] = columns
+            at += stop - start
+    return features, labels
+
+
+def _check_shape(source: Path, shape: tuple[int, ...], card: Path) -> None:
+    try:
+        with h5py.File(source, "r") as file:
+            found = file["features"].shape
+    except (OSError, KeyError) as error:
+        raise UserError(f"{source}: missing or unreadable ({error}); {remake(card)}") from None
+    if found != shape:
+        raise UserError(f"{source}: features have shape {found}, planned {shape}; {remake(card)}")

@@ -1,0 +1,93 @@
+"""Cards: the small JSON file beside every artifact that says what made it, from what.
+
+A card's `key` is a digest of everything that was planned: stage, settings, code version and the
+keys of the inputs. The workflow computes the same key from the config alone, so a card that was
+made under another plan is recognised without rerunning anything. Its `digest` is that of the
+artifact's content, so a large file that was altered is recognised by whoever reads it next.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rrl.errors import UserError
+from rrl.files import canonical_json, read_json, write_json
+
+FIELDS = {"artifact", "key", "stage", "settings", "code_version", "inputs", "digest", "facts"}
+
+
+def plan_key(stage: str, settings: dict[str, Any], code_version: str, input_keys: Sequence[str]) -> str:
+    """Digest (16 hex digits) of what is planned; equal in the workflow and in the stage."""
+    plan = {"stage": stage, "settings": settings, "code_version": code_version, "inputs": list(input_keys)}
+    return hashlib.sha256(canonical_json(plan).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card as read from its file; `artifact` is its path below the results root, without suffix."""
+
+    path: Path
+    artifact: str
+    key: str
+    stage: str
+    settings: dict[str, Any]
+    code_version: str
+    inputs: list[dict[str, str]]
+    digest: str
+    facts: dict[str, Any]
+
+    @property
+    def root(self) -> Path:
+        """The results root that this card lies in."""
+        return self.path.parents[self.artifact.count("/")]
+
+    @property
+    def folder(self) -> Path:
+        """The folder beside the card that holds one file per split."""
+        return self.path.with_suffix("")
+
+
+def read_card(path: Path) -> Card:
+    """Raises UserError if the file is missing or is not a card."""
+    content = read_json(path)
+    if not isinstance(content, dict) or set(content) != FIELDS:
+        raise UserError(f"{path}: not a card of this project; delete it and run snakemake again")
+    return Card(path=path, **content)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a running stage was told: its settings, its code and its inputs."""
+
+    stage: str
+    settings: dict[str, Any]
+    code_version: str
+    inputs: tuple[Card, ...]
+
+    @property
+    def key(self) -> str:
+        return plan_key(self.stage, self.settings, self.code_version, [card.key for card in self.inputs])
+
+    def write_card(self, path: Path, artifact: str, digest: str, facts: dict[str, Any]) -> None:
+        """The last act of a stage: the artifact is complete once its card exists."""
+        inputs = [{"artifact": card.artifact, "key": card.key, "digest": card.digest} for card in self.inputs]
+        write_json(
+            path,
+            {
+                "artifact": artifact,
+                "key": self.key,
+                "stage": self.stage,
+                "settings": self.settings,
+                "code_version": self.code_version,
+                "inputs": inputs,
+                "digest": digest,
+                "facts": facts,
+            },
+        )
+
+
+def remake(path: Path) -> str:
+    """The words that end every message about an artifact that cannot be used."""
+    return f"to rebuild it, delete {path} and run the same snakemake command again"

@@ -1,0 +1,171 @@
+"""What a config may hold. Every key is required; there are no defaults."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+
+
+def _number(value: Any) -> Any:
+    """`1e-4` is a string to YAML 1.1; it means the number all the same."""
+    return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if len({str(value) for value in values}) < len(values):
+        raise ValueError("entries must differ")
+    return values
+
+
+def _shots(value: int | str) -> int | str:
+    if value == "all" or (isinstance(value, int) and value >= 1):
+        return value
+    raise ValueError("allowed: a whole number from 1, or all")
+
+
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(-[a-z0-9_]+)*$")]
+Shots = Annotated[int | str, AfterValidator(_shots)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Constant(Strict):
+    name: Literal["constant"]
+
+
+class Step(Strict):
+    name: Literal["step"]
+    milestones: list[Count] = Field(description="epochs at which the rate is multiplied by `factor`")
+    factor: Positive
+
+
+class Cosine(Strict):
+    name: Literal["cosine"]
+    final: NotNegative = Field(description="rate that the cosine ends at; stepped per epoch")
+
+
+class WarmupCosine(Strict):
+    name: Literal["warmup-cosine"]
+    warmup: Annotated[Number, Field(ge=0, lt=1)] = Field(description="fraction of all steps; stepped per step")
+
+
+Schedule = Annotated[Constant | Step | Cosine | WarmupCosine, Field(discriminator="name")]
+
+
+class Transform(Strict):
+    mean: Number = Field(description="subtracted from pixels in [0, 1]")
+    std: Positive
+    pad: Annotated[int, Field(ge=0)] = Field(description="random crop after zero padding, in training")
+    flip: bool = Field(description="random horizontal flip, in training")
+
+
+class Target(Strict):
+    dataset: Literal["fashion-mnist", "mnist-5k"]
+    classes: Annotated[list[Seed], Field(min_length=2), AfterValidator(_distinct)]
+    train_per_class: Count
+    val_per_class: Count
+    split_seed: Seed
+    shots: Annotated[list[Shots], Field(min_length=1), AfterValidator(_distinct)]
+    transform: Transform
+    probe: Name
+
+
+class Recipe(Strict):
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: Positive
+    momentum: Annotated[Number, Field(ge=0, lt=1)]
+    nesterov: bool
+    weight_decay: NotNegative
+    decay_norm: bool
+    schedule: Schedule
+
+
+class Pretrained(Strict):
+    origin: Literal["pretrain"]
+    arch: str
+    target: Name
+    recipe: Name
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class Random(Strict):
+    origin: Literal["random"]
+    arch: str
+    target: Name
+    batch_size: Annotated[int, Field(ge=2)]
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class Features(Strict):
+    views: Count
+    dtype: Literal["float16", "float32"]
+    batch_size: Count
+
+
+class Concatenation(Strict):
+    of: Name
+    sizes: Annotated[list[Count], Field(min_length=1), AfterValidator(_distinct)]
+    windows: Literal["first", "all"]
+
+
+class Columns(Strict):
+    columns: Annotated[list[Annotated[list[Seed], Field(min_length=2, max_length=2)]], Field(min_length=1)]
+
+
+class Probe(Strict):
+    learning_rates: Annotated[list[Positive], Field(min_length=1), AfterValidator(_distinct)]
+    weight_decays: Annotated[list[NotNegative], Field(min_length=1), AfterValidator(_distinct)]
+    epochs: Count
+    steps_per_epoch: Annotated[int, Field(ge=0)]
+    batch_size: Annotated[int, Field(ge=2)]
+    momentum: Annotated[Number, Field(ge=0, lt=1)]
+    nesterov: bool
+    schedule: Schedule
+    batch_norm: bool
+    seed: Seed
+
+
+class Column(Strict):
+    target: Name
+    shots: Shots
+
+
+class Row(Strict):
+    method: str
+    group: Name
+    transfer: Literal["linear_probe", "ensemble"]
+
+
+class Table(Strict):
+    caption: str
+    selections: Annotated[list[Literal["heldout", "paper"]], Field(min_length=1), AfterValidator(_distinct)]
+    columns: Annotated[list[Column], Field(min_length=1), AfterValidator(_distinct)]
+    rows: Annotated[list[Row], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class Config(Strict):
+    results: str
+    data: str
+    targets: dict[Name, Target]
+    recipes: dict[Name, Recipe]
+    networks: dict[Name, Annotated[Pretrained | Random, Field(discriminator="origin")]]
+    features: Features
+    representations: dict[
+        Name,
+        Annotated[
+            Annotated[Concatenation, Tag("Concatenation")] | Annotated[Columns, Tag("Columns")],
+            Discriminator(lambda value: "Columns" if "columns" in value else "Concatenation"),
+        ],
+    ]
+    probes: dict[Name, Probe]
+    tables: dict[Name, Table]

@@ -1,0 +1,35 @@
+"""Work in progress: a folder per job under `work/`, resumed only by the very same job."""
+
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import getpid
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from rrl.errors import UserError
+
+
+@contextmanager
+def claim(root: Path, artifact: str, key: str) -> Iterator[Path]:
+    """The folder of this job's unfinished files below the results root; removed when the block ends well.
+
+    key : digest of everything that decides the content. Another key never sees these files.
+    Raises UserError if another process holds the folder.
+    """
+    folder = root / "work" / f"{artifact.replace('/', '.')}.{key}"
+    folder.mkdir(parents=True, exist_ok=True)
+    owner = folder / "owner"
+    lock = FileLock(folder.with_name(folder.name + ".lock"), timeout=0)
+    try:
+        with lock:
+            owner.write_text(f"process {getpid()} on {socket.gethostname()}\n")
+            yield folder
+            shutil.rmtree(folder)
+            Path(lock.lock_file).unlink(missing_ok=True)
+    except Timeout:
+        raise UserError(
+            f"{folder}: in use by {owner.read_text().strip()}; wait for it or end it, then run again"
+        ) from None

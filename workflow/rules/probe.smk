@@ -1,0 +1,51 @@
+rule probe:
+    input:
+        representation=cards("record", transfer="linear_probe"),
+        virtual=expand(RESULTS + "/representations/{{target}}/{{representation}}/{split}.h5", split=SPLITS),
+        features=ancient(member_features),
+    output:
+        record=RESULTS + "/records/{target}/{representation}/linear_probe.json",
+        run=RESULTS + "/records/{target}/{representation}/linear_probe.run.json",
+        logits=RESULTS + "/logits/{target}/{representation}/linear_probe.h5",
+    log:
+        RESULTS + "/logs/probe/{target}/{representation}.log",
+    params:
+        settings=planned("record", transfer="linear_probe"),
+        input_keys=input_keys("record", transfer="linear_probe"),
+        code_version=code_version("probe"),
+    threads: 1
+    shell:
+        "{PYTHON} -m rrl.probe --representation {input.representation} {params.settings}"
+        " --input-keys {params.input_keys} --code-version {params.code_version}"
+        " --threads {threads} --logits {output.logits} --output {output.record} 2> {log}"
+
+
+def member_records(wildcards):
+    """Records of the heads that an ensemble averages."""
+    names = PLAN.members_alone(wildcards.representation)
+    return [f"{RESULTS}/records/{wildcards.target}/{name}/linear_probe.json" for name in names]
+
+
+def member_logits(wildcards):
+    names = PLAN.members_alone(wildcards.representation)
+    return [f"{RESULTS}/logits/{wildcards.target}/{name}/linear_probe.h5" for name in names]
+
+
+rule ensemble:
+    input:
+        representation=RESULTS + "/representations/{target}/{representation}.json",
+        records=member_records,
+        logits=ancient(member_logits),
+    output:
+        record=RESULTS + "/records/{target}/{representation}/ensemble.json",
+        run=RESULTS + "/records/{target}/{representation}/ensemble.run.json",
+        logits=RESULTS + "/logits/{target}/{representation}/ensemble.h5",
+    log:
+        RESULTS + "/logs/ensemble/{target}/{representation}.log",
+    params:
+        input_keys=input_keys("record", transfer="ensemble"),
+        code_version=code_version("ensemble"),
+    shell:
+        "{PYTHON} -m rrl.ensemble --representation {input.representation} --records {input.records}"
+        " --input-keys {params.input_keys} --code-version {params.code_version}"
+        " --logits {output.logits} --output {output.record} 2> {log}"

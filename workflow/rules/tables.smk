@@ -1,0 +1,36 @@
+rule collect:
+    input:
+        records=[f"{RESULTS}/{job.artifact}.json" for job in PLAN.collection().inputs],
+    output:
+        csv=RESULTS + "/records.csv",
+        card=RESULTS + "/records.json",
+    log:
+        RESULTS + "/logs/collect/records.log",
+    params:
+        settings=PLAN.collection().flags,
+        input_keys=PLAN.collection().input_keys,
+        code_version=code_version("collect"),
+    shell:
+        "{PYTHON} -m rrl.collect --records {input.records} {params.settings}"
+        " --input-keys {params.input_keys} --code-version {params.code_version}"
+        " --csv {output.csv} --output {output.card} 2> {log}"
+
+
+rule table:
+    input:
+        records=cards("table"),
+    output:
+        csv=RESULTS + "/{table}.csv",
+        markdown=RESULTS + "/{table}.md",
+        latex=RESULTS + "/{table}.tex",
+        card=RESULTS + "/{table}.json",
+    log:
+        RESULTS + "/logs/table/{table}.log",
+    params:
+        settings=planned("table"),
+        input_keys=input_keys("table"),
+        code_version=code_version("table"),
+    shell:
+        "{PYTHON} -m rrl.table --records {input.records} {params.settings}"
+        " --input-keys {params.input_keys} --code-version {params.code_version}"
+        " --csv {output.csv} --output {output.card} 2> {log}"
