@@ -1,14 +1,11 @@
 """Trunks by name. A trunk maps images (B, channels, height, width) to features (B, D)."""
 
-import re
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from rrl.errors import UserError
-
-NAME = re.compile(r"(?:(?P<joint>[1-9]\d*)x)?(?P<family>resnet8)(?:w(?P<width>[1-9]\d*))?")
+from rrl.architecture_names import parse_architecture
 
 
 class Trunk(nn.Module):
@@ -82,17 +79,11 @@ class Network(nn.Module):
 
 
 def build_trunk(arch: str) -> Trunk:
-    """The trunk named `resnet8`, `resnet8w2` (every channel doubled) or `4xresnet8` (four, trained jointly).
-
-    Initialised by PyTorch's defaults from its global random state. Raises UserError for another name.
-    """
-    match = NAME.fullmatch(arch)
-    if match is None:
-        raise UserError(f"arch {arch!r}: unknown; allowed are resnet8, resnet8w<width> and <k>xresnet8")
-    width = int(match["width"] or 1)
-    if match["joint"] is None:
-        return ResNet8(width)
-    return JointTrunk([ResNet8(width) for _ in range(int(match["joint"]))])
+    """The trunk of a name that parse_architecture allows, initialised from PyTorch's global random state."""
+    architecture = parse_architecture(arch)
+    if architecture.joint == 1:
+        return ResNet8(architecture.width)
+    return JointTrunk([ResNet8(architecture.width) for _ in range(architecture.joint)])
 
 
 def parameter_count(module: nn.Module) -> int:

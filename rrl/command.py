@@ -110,9 +110,9 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def build(of: type[Settings], arguments: argparse.Namespace) -> Settings:
+def build(of: Callable[..., Settings], arguments: argparse.Namespace) -> Settings:
     """The dataclass whose fields were declared with Command.fields."""
-    return of(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(of)})
+    return of(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(of)})  # type: ignore[arg-type]
 
 
 def run(main: Callable[[Sequence[str] | None], None]) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from rrl.errors import UserError
 
 # The parts of a data set as published, and the files of each.
-PARTS = {
+PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "fashion-mnist": {
         "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
         "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),

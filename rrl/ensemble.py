@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rrl.command import Command, run
 from rrl.errors import UserError
@@ -38,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     scores = {}
     for position, alone in enumerate(arguments.records[0].facts["results"]):
         name = f"{alone['shots']}/{alone['selection']}"
-        mean = {
-            split: np.mean([logits[name][split] for logits, _ in members], axis=0, dtype=np.float64).astype(np.float32)
+        mean: dict[str, npt.NDArray[np.float32]] = {
+            split: np.stack([logits[name][split] for logits, _ in members]).mean(0, dtype=np.float64).astype(np.float32)
             for split in labels
         }
         top1 = {split: float((mean[split].argmax(1) == labels[split]).mean()) for split in labels}

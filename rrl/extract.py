@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments, job = command.parse(argv)
 
     device = prepare(arguments.threads)
-    trunk = load_trunk(arguments.network).to(device, memory_format=torch.channels_last)
+    trunk = load_trunk(arguments.network).to(device).to(memory_format=torch.channels_last)
     target, network = arguments.target, arguments.network
     name = f"{target.artifact.removeprefix('targets/')}/{network.artifact.removeprefix('networks/')}"
     content_key = hashlib.sha256(f"{job.key} {target.digest} {network.digest}".encode()).hexdigest()[:16]

@@ -1,7 +1,9 @@
 """Logits on disk: {shots}/{selection}/{val,test} (N, C) float32, and labels/{val,test} (N,) int64."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -47,7 +49,8 @@ def read_logits(path: Path, record: Card) -> tuple[Scores, Labels]:
 
 def _digest(scores: Scores, labels: Labels) -> str:
     digest = hashlib.sha256()
-    for name, splits in sorted({**scores, "labels": labels}.items()):
+    arrays: dict[str, Mapping[str, npt.NDArray[Any]]] = {**scores, "labels": labels}
+    for name, splits in sorted(arrays.items()):
         for split, values in sorted(splits.items()):
             digest.update(f"{name}/{split} {values.shape} ".encode())
             digest.update(np.ascontiguousarray(values).data)

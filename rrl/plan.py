@@ -49,9 +49,7 @@ class Plan:
     @cached_property
     def networks(self) -> dict[str, tuple[str, int]]:
         """Name of each network -> its family and seed."""
-        return {
-            f"{family}-s{seed}": (family, seed) for family, of in self.config.networks.items() for seed in of.seeds
-        }
+        return {f"{family}-s{seed}": (family, seed) for family, of in self.config.networks.items() for seed in of.seeds}
 
     @cached_property
     def groups(self) -> dict[str, list[str]]:
@@ -111,7 +109,9 @@ class Plan:
 
     def features(self, target: str, network: str) -> Planned:
         settings = self.config.targets[target].transform.model_dump() | self.config.features.model_dump()
-        return self._job("extract", f"features/{target}/{network}", settings, self.target(target), self.network(network))
+        return self._job(
+            "extract", f"features/{target}/{network}", settings, self.target(target), self.network(network)
+        )
 
     def representation(self, target: str, representation: str) -> Planned:
         members = self.representations[representation]

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = load_split(arguments.target, "train", arguments.data_root)
     torch.manual_seed(stream("initialisation", arguments.seed))
     network = Network(build_trunk(arguments.arch), arguments.target.facts["classes"])
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(device).to(memory_format=torch.channels_last)
     steps = -(-len(data.labels) // recipe.batch_size)
     train(
         network,

@@ -6,7 +6,6 @@ heldout : trains on train (with shots: on the shots), picks setting and epoch on
 With shots both rules train on the same images, so one training serves both.
 """
 
-import hashlib
 import json
 import math
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rrl.command import Command, boolean, build, count_or_all, run
+from rrl.command import Command, build, count_or_all, run
 from rrl.errors import UserError
 from rrl.features import read_split
 from rrl.logits import write_logits
@@ -105,7 +104,7 @@ def shots_of_each_class(labels: Tensor, shots: int) -> Tensor:
 
 def train_heads(
     data: Data, evaluated: dict[str, Data], rules: list[str], classes: int, settings: list[Setting], probe: Probe
-) -> tuple[dict[str, Selection], dict[str, dict[str, list[list[float]]]]]:
+) -> tuple[dict[str, Selection], dict[str, Any]]:
     """One training of all settings on `data`, serving every rule in `rules`.
 
     Returns the selection of each rule, and curves: split -> {"correct", "loss"} -> (E, S). A split is
@@ -113,7 +112,9 @@ def train_heads(
     """
     count, depth = data.features.shape[1:]
     weight = torch.randn(classes, depth, generator=generator("head", probe.seed)) * HEAD_STD
-    heads = Heads.create(weight.to(data.features.device), torch.zeros(classes, device=data.features.device), len(settings))
+    heads = Heads.create(
+        weight.to(data.features.device), torch.zeros(classes, device=data.features.device), len(settings)
+    )
     device = data.features.device
     decays = torch.tensor([setting.weight_decay for setting in settings], device=device)
     factors = torch.tensor([setting.learning_rate for setting in settings], device=device)
@@ -129,9 +130,7 @@ def train_heads(
     order = generator("probe batches", probe.seed)
     batches: list[Tensor] = []
     selections = {rule: Selection(rule) for rule in rules}
-    curves: dict[str, dict[str, list[list[float]]]] = {
-        SELECTED_ON[rule]: {"correct": [], "loss": []} for rule in rules
-    }
+    curves: dict[str, Any] = {SELECTED_ON[rule]: {"correct": [], "loss": []} for rule in rules}
     for epoch in range(probe.epochs):
         view = data.features[epoch % len(data.features)]
         for step in range(epoch * steps, (epoch + 1) * steps):
@@ -152,7 +151,13 @@ def train_heads(
 
 
 def result(
-    rule: str, shots: int | str, selection: Selection, curves: Any, settings: list[Setting], data: dict[str, Data], n: int
+    rule: str,
+    shots: int | str,
+    selection: Selection,
+    curves: Any,
+    settings: list[Setting],
+    data: dict[str, Data],
+    n: int,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """One entry of the record, and the logits (N, C) of val and test by the head that was picked."""
     assert selection.head is not None
@@ -160,9 +165,7 @@ def result(
         split: torch.cat([logits(selection.head, part.float())[:, 0] for part in data[split].features[0].split(8192)])
         for split in ("val", "test")
     }
-    top1 = {
-        split: int((score.argmax(1) == data[split].labels).sum()) / len(score) for split, score in scores.items()
-    }
+    top1 = {split: int((score.argmax(1) == data[split].labels).sum()) / len(score) for split, score in scores.items()}
     picked = settings[selection.setting]
     images = len(data[selection.split].labels)
     grid = [
@@ -232,7 +235,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             selections, curves = train_heads(images, data, rules, classes, settings, probe)
             for rule, selection in selections.items():
                 entry, logits_of = result(rule, shots, selection, curves, settings, data, len(images.labels))
-                print(f"shots {shots} {rule}: {json.dumps(entry['selected'])} top1 {entry['top1']:.4f}", file=sys.stderr)
+                print(
+                    f"shots {shots} {rule}: {json.dumps(entry['selected'])} top1 {entry['top1']:.4f}", file=sys.stderr
+                )
                 entries.append(entry)
                 scores[f"{shots}/{rule}"] = {split: score.cpu().numpy() for split, score in logits_of.items()}
     labels_of = {split: data[split].labels.cpu().numpy() for split in ("val", "test")}

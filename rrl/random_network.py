@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     transform = Transform(arguments.mean, arguments.std, pad=0, flip=False)
     data = load_split(arguments.target, "train", arguments.data_root)
     torch.manual_seed(stream("initialisation", arguments.seed))
-    trunk = build_trunk(arguments.arch).to(device, memory_format=torch.channels_last)
+    trunk = build_trunk(arguments.arch).to(device).to(memory_format=torch.channels_last)
     set_statistics(trunk, data, transform, arguments.batch_size, device)
     save_network(job, arguments.output, arguments.name, {"trunk": trunk}, arguments.arch, "random", arguments.seed, {})
 

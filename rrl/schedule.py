@@ -4,8 +4,6 @@ import math
 from typing import Literal, TypedDict
 
 
-
-
 class Schedule(TypedDict, total=False):
     """constant; step (times `factor` at each of `milestones`, in epochs); cosine (to `final`, per epoch);
     warmup-cosine (linear for the fraction `warmup` of all steps, then cosine to 0, per step)."""

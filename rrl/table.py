@@ -7,6 +7,7 @@ seeds) and their standard deviation (ddof 1). The records are given by name, nev
 import json
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,21 @@ from rrl.provenance import Card
 from rrl.record import rows
 
 
+@dataclass(frozen=True)
+class Cell:
+    """mean and std (ddof 1, None where n = 1) of top-1 in percent over the n representations of a group."""
+
+    selection: str
+    method: str
+    architecture: str
+    parameters: int
+    n: int
+    spread: str
+    column: str
+    mean: float
+    std: float | None
+
+
 def label(method: str, transfer: str) -> str:
     """The paper's notation: ^sub for the ensemble of separately trained heads."""
     return f"{method}^sub" if transfer == "ensemble" else method
@@ -27,11 +43,8 @@ def column_label(column: dict[str, Any]) -> str:
     return column["target"] if column["shots"] == "all" else f"{column['target']} {column['shots']}-shot"
 
 
-def summarise(layout: dict[str, Any], records: Sequence[Card]) -> pd.DataFrame:
-    """Tidy cells: selection, method, arch, parameters, column, mean, std, n; top1 in percent.
-
-    std is that of the group with ddof 1, missing where n = 1.
-    """
+def summarise(layout: dict[str, Any], records: Sequence[Card]) -> list[Cell]:
+    """Every cell of every row, in the order of the layout, once per selection rule."""
     found = {
         (row["target"], str(row["shots"]), row["representation"], row["transfer"], row["selection"]): row
         for record in records
@@ -47,43 +60,43 @@ def summarise(layout: dict[str, Any], records: Sequence[Card]) -> pd.DataFrame:
                 ]
                 top1 = [100 * entry["top1"] for entry in group]
                 cells.append(
-                    {
-                        "selection": selection,
-                        "method": label(row["method"], row["transfer"]),
-                        "architecture": row["architecture"],
-                        "parameters": group[0]["parameters"],
-                        "n": len(group),
-                        "spread": row["spread"],
-                        "column": column_label(column),
-                        "mean": statistics.fmean(top1),
-                        "std": statistics.stdev(top1) if len(top1) > 1 else float("nan"),
-                    }
+                    Cell(
+                        selection=selection,
+                        method=label(row["method"], row["transfer"]),
+                        architecture=row["architecture"],
+                        parameters=group[0]["parameters"],
+                        n=len(group),
+                        spread=row["spread"] if len(group) > 1 else row["spread"].removesuffix("s"),
+                        column=column_label(column),
+                        mean=statistics.fmean(top1),
+                        std=statistics.stdev(top1) if len(top1) > 1 else None,
+                    )
                 )
-    return pd.DataFrame(cells)
+    return cells
 
 
-def wide(cells: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """One row per selection and method; `<column> mean` and `<column> std` side by side, in the declared order."""
-    keys = ["selection", "method", "architecture", "parameters", "n", "spread"]
-    table = cells.pivot_table(index=keys, columns="column", values=["mean", "std"], sort=False, dropna=False)
-    table.columns = [f"{column} {value}" for value, column in table.columns]
-    ordered = [f"{column} {value}" for column in columns for value in ("mean", "std")]
-    return table[ordered].reset_index()
+def wide(cells: Sequence[Cell]) -> pd.DataFrame:
+    """One row per selection and method; `<column> mean` and `<column> std` side by side; percent, unrounded."""
+    table: dict[tuple[str, str], dict[str, Any]] = {}
+    for cell in cells:
+        row = table.setdefault((cell.selection, cell.method), {"selection": cell.selection, "method": cell.method})
+        row |= {"architecture": cell.architecture, "parameters": cell.parameters, "n": cell.n, "spread": cell.spread}
+        row |= {f"{cell.column} mean": cell.mean, f"{cell.column} std": cell.std}
+    return pd.DataFrame(table.values())
 
 
-def shown(cells: pd.DataFrame, columns: list[str], plus_minus: str) -> pd.DataFrame:
-    """Strings for people: percent with one decimal, the spread behind `plus_minus` where there is one."""
-    texts = cells.assign(
-        cell=[
-            f"{mean:.1f}" if pd.isna(std) else f"{mean:.1f} {plus_minus} {std:.1f}"
-            for mean, std in zip(cells["mean"], cells["std"], strict=True)
-        ],
-        parameters=[parameters_text(count) for count in cells["parameters"]],
-        n=[f"{count} {spread}" for count, spread in zip(cells["n"], cells["spread"], strict=True)],
-    )
-    keys = ["method", "architecture", "parameters", "n"]
-    table = texts.pivot_table(index=keys, columns="column", values="cell", sort=False, aggfunc="first")
-    return table[columns].reset_index().rename_axis(columns=None)
+def shown(cells: Sequence[Cell]) -> pd.DataFrame:
+    """Strings for people: percent with one decimal, the spread behind ± where there is one."""
+    table: dict[str, dict[str, str]] = {}
+    for cell in cells:
+        row = table.setdefault(cell.method, {"method": cell.method, "architecture": cell.architecture})
+        row |= {"parameters": parameters_text(cell.parameters), "n": f"{cell.n} {cell.spread}"}
+        row[cell.column] = f"{cell.mean:.1f}" if cell.std is None else f"{cell.mean:.1f} ± {cell.std:.1f}"
+    return pd.DataFrame(table.values())
+
+
+def by_selection(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    return {name: [cell for cell in cells if cell.selection == name] for name in {cell.selection: 0 for cell in cells}}
 
 
 def parameters_text(count: int) -> str:
@@ -102,23 +115,22 @@ NOTE = (
 )
 
 
-def markdown(cells: pd.DataFrame, columns: list[str], caption: str) -> str:
+def markdown(cells: Sequence[Cell], caption: str) -> str:
     parts = [f"**{caption}** {NOTE}"]
-    for selection, block in cells.groupby("selection", sort=False):
-        parts.append(f"Selection `{selection}` ({SELECTION_TEXT[str(selection)]}):")
-        parts.append(shown(block, columns, "±").to_markdown(index=False, disable_numparse=True))
+    for selection, block in by_selection(cells).items():
+        parts.append(f"Selection `{selection}` ({SELECTION_TEXT[selection]}):")
+        parts.append(shown(block).to_markdown(index=False, disable_numparse=True))
     return "\n\n".join(parts) + "\n"
 
 
-def latex(cells: pd.DataFrame, columns: list[str], caption: str) -> str:
+def latex(cells: Sequence[Cell], caption: str) -> str:
     """A booktabs table per selection rule."""
     parts = []
-    for selection, block in cells.groupby("selection", sort=False):
-        table = shown(block, columns, "±")
+    for selection, block in by_selection(cells).items():
+        table = shown(block)
+        text = _escape(f"{caption} {NOTE} Selection {selection}: {SELECTION_TEXT[selection]}.")
         escaped = table.rename(columns=_escape).map(_escape)
-        text = f"{caption} {NOTE} Selection {selection}: {SELECTION_TEXT[str(selection)]}."
-        body = escaped.to_latex(index=False, caption=_escape(text), column_format="ll" + "r" * (table.shape[1] - 2))
-        parts.append(body)
+        parts.append(escaped.to_latex(index=False, caption=text, column_format="ll" + "r" * (table.shape[1] - 2)))
     return "\n".join(parts)
 
 
@@ -138,10 +150,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     layout = arguments.layout
     cells = summarise(layout, arguments.records)
-    columns = [column_label(column) for column in layout["columns"]]
-    write_text(arguments.csv, wide(cells, columns).to_csv(index=False, lineterminator="\n"))
-    write_text(arguments.csv.with_suffix(".md"), markdown(cells, columns, layout["caption"]))
-    write_text(arguments.csv.with_suffix(".tex"), latex(cells, columns, layout["caption"]))
+    write_text(arguments.csv, wide(cells).to_csv(index=False, lineterminator="\n"))
+    write_text(arguments.csv.with_suffix(".md"), markdown(cells, layout["caption"]))
+    write_text(arguments.csv.with_suffix(".tex"), latex(cells, layout["caption"]))
     facts = {"records": {record.artifact: sha256_of_file(record.path) for record in arguments.records}}
     job.write_card(arguments.output, arguments.csv.stem, sha256_of_file(arguments.csv), facts)
 

@@ -5,8 +5,6 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from rrl.command import Command, run
 from rrl.datasets import PARTS, open_part
 from rrl.errors import UserError

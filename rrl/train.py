@@ -94,8 +94,13 @@ def shuffled(count: int, batch_size: int, generator: torch.Generator) -> Iterato
 
 
 def prepare(threads: int) -> torch.device:
-    """Set the number of threads and deterministic algorithms; the device to compute on."""
+    """Set the number of threads; the device to compute on.
+
+    Deterministic algorithms are asked for on a GPU only: on the CPU the operations used here have no
+    other, and asking imports a second of unrelated modules.
+    """
     torch.set_num_threads(threads)
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid; costs a quarter of the time
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device("cuda")

@@ -10,11 +10,11 @@ rule extract:
         features=expand(RESULTS + "/features/{{target}}/{{network}}/{split}.h5", split=SPLITS),
     log:
         RESULTS + "/logs/extract/{target}/{network}.log",
+    threads: 1
     params:
         settings=planned("features"),
         input_keys=input_keys("features"),
         code_version=code_version("extract"),
-    threads: 1
     shell:
         "{PYTHON} -m rrl.extract --target {input.target} --network {input.network} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"

@@ -14,11 +14,11 @@ rule pretrain:
         RESULTS + "/logs/pretrain/{network}.log",
     wildcard_constraints:
         network=networks_of("pretrain"),
+    threads: 1
     params:
         settings=planned("network"),
         input_keys=input_keys("network"),
         code_version=code_version("pretrain"),
-    threads: 1
     shell:
         "{PYTHON} -m rrl.pretrain --target {input.target} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
@@ -35,11 +35,11 @@ rule random_network:
         RESULTS + "/logs/random_network/{network}.log",
     wildcard_constraints:
         network=networks_of("random"),
+    threads: 1
     params:
         settings=planned("network"),
         input_keys=input_keys("network"),
         code_version=code_version("random_network"),
-    threads: 1
     shell:
         "{PYTHON} -m rrl.random_network --target {input.target} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"

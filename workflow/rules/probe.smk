@@ -9,11 +9,11 @@ rule probe:
         logits=RESULTS + "/logits/{target}/{representation}/linear_probe.h5",
     log:
         RESULTS + "/logs/probe/{target}/{representation}.log",
+    threads: 1
     params:
         settings=planned("record", transfer="linear_probe"),
         input_keys=input_keys("record", transfer="linear_probe"),
         code_version=code_version("probe"),
-    threads: 1
     shell:
         "{PYTHON} -m rrl.probe --representation {input.representation} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"

@@ -1,0 +1,28 @@
+# make setup   the environment, in .venv          make demo   the demo: from nothing to a table
+# make test    all checks                          make tiny   the smallest experiment, under a minute
+PYTHON ?= python3
+# cuda: PyPI's wheels. cpu: PyTorch's own wheels without CUDA, a twelfth of the size.
+TORCH ?= cuda
+
+BIN := .venv/bin
+SNAKEMAKE := $(BIN)/snakemake --cores all --scheduler greedy --quiet rules --show-failed-logs
+
+.PHONY: setup demo tiny test
+
+setup: .venv/installed
+
+.venv/installed: requirements.lock pyproject.toml workflow/setup.sh
+	@bash workflow/setup.sh "$(PYTHON)" "$(TORCH)"
+	@touch $@
+
+demo tiny: setup
+	@$(SNAKEMAKE) --configfile workflow/config/$@.yaml
+	@cat results/$@/table2.md
+	@echo "Tables: results/$@/table2.csv (.md, .tex); every record: results/$@/records.csv and results/$@/records/"
+
+test: setup
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/snakefmt --check Snakefile workflow
+	@$(BIN)/mypy
+	@$(BIN)/pytest

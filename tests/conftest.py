@@ -1,0 +1,72 @@
+"""Helpers of all tests. Workflows run in copies of this clone, below .tmp; the data is shared."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+CLONE = Path(__file__).resolve().parent.parent
+
+
+def copy_clone(folder: Path) -> Path:
+    """The files of this clone that git would commit, in `folder`, with the data of this clone."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=CLONE,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (CLONE / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(CLONE / name, folder / name)
+    (CLONE / "data").mkdir(exist_ok=True)
+    (folder / "data").symlink_to(CLONE / "data")
+    return folder
+
+
+def snakemake(folder: Path, *arguments: str, config: str | None = "tiny", **environment: str) -> str:
+    """Run Snakemake in `folder`; its output. Fails the test unless it exits with 0."""
+    result = run_snakemake(folder, *arguments, config=config, **environment)
+    output = result.stdout + result.stderr
+    assert result.returncode == 0, output[-8000:]
+    return output
+
+
+def run_snakemake(
+    folder: Path, *arguments: str, config: str | None = "tiny", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "snakemake", "--cores", "all", "--scheduler", "greedy", "--show-failed-logs"]
+    if config is not None:
+        command += ["--configfile", f"workflow/config/{config}.yaml"]
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    # Coreutils-like order: targets first would be swallowed by --configfile.
+    return subprocess.run(
+        [*command[:3], *arguments, *command[3:]],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=clean | environment,
+    )
+
+
+def planned_jobs(folder: Path, *arguments: str, config: str | None = "tiny") -> Counter[str]:
+    """Rule -> number of jobs that a dry run would run, `all` left out."""
+    output = snakemake(folder, "--dry-run", "--quiet", "rules", *arguments, config=config)
+    jobs = Counter({rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)})
+    del jobs["all"], jobs["total"]
+    return jobs
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which the tiny experiment was run. Tests that change it must put it back."""
+    folder = copy_clone(tmp_path_factory.mktemp("tiny"))
+    snakemake(folder, PYTHONHASHSEED="1")
+    return folder

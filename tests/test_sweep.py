@@ -1,0 +1,186 @@
+"""The stacked heads against torch.nn and torch.optim.SGD, one setting after the other."""
+
+import pytest
+import torch
+from torch import nn
+
+from rrl.errors import UserError
+from rrl.probe import Data, Probe, Selection, Setting, shots_of_each_class, train_heads, trainings
+from rrl.randomness import generator
+from rrl.schedule import learning_rates
+from rrl.sweep import Heads, Sweep, evaluate, logits
+
+D, C, N, B = 24, 5, 103, 32
+SETTINGS = [(0.1, 0.0), (0.1, 0.01), (0.1, 1.0), (0.02, 0.1)]  # learning rate, weight decay
+
+
+def made_up(count: int = N) -> tuple[torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(0)
+    labels = torch.arange(count) % C
+    centres = torch.randn(C, D, generator=random)
+    return centres[labels] + torch.randn(count, D, generator=random) * 2 + 3, labels
+
+
+def one_by_one(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    batches: list[torch.Tensor],
+    rates: list[float],
+    rate: float,
+    decay: float,
+    weight: torch.Tensor,
+    batch_norm: bool,
+    momentum: float,
+    nesterov: bool,
+) -> nn.Sequential:
+    """The protocol in plain PyTorch: decay on the linear layer, none on the batch norm."""
+    linear = nn.Linear(D, C)
+    with torch.no_grad():
+        linear.weight.copy_(weight)
+        linear.bias.zero_()
+    norm = nn.BatchNorm1d(D) if batch_norm else nn.Identity()
+    head = nn.Sequential(norm, linear)
+    groups = [{"params": linear.parameters(), "weight_decay": decay}]
+    if batch_norm:
+        groups.append({"params": norm.parameters(), "weight_decay": 0.0})
+    optimizer = torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov)
+    for factor, chosen in zip(rates, batches, strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * factor
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(head(x[chosen]), y[chosen]).backward()
+        optimizer.step()
+    return head.eval()
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.9, True), (0.9, False), (0.0, False)])
+def test_sweep_equals_training_one_by_one(batch_norm: bool, momentum: float, nesterov: bool) -> None:
+    x, y = made_up()
+    weight = torch.randn(C, D, generator=torch.Generator().manual_seed(1)) * 0.01
+    heads = Heads.create(weight, torch.zeros(C), len(SETTINGS))
+    rates_of, decays = (torch.tensor(values) for values in zip(*SETTINGS, strict=True))
+    sweep = Sweep(heads, decays, rates_of, momentum, nesterov, batch_norm)
+    order = torch.Generator().manual_seed(2)
+    batches = [part for _ in range(6) for part in torch.randperm(N, generator=order).split(B)]
+    rates = learning_rates({"name": "step", "milestones": [2, 4], "factor": 0.1}, 1.0, 6, len(batches) // 6)
+    for factor, chosen in zip(rates, batches, strict=True):
+        sweep.step(x[chosen], y[chosen], factor)
+    for number, (rate, decay) in enumerate(SETTINGS):
+        head = one_by_one(x, y, batches, rates, rate, decay, weight, batch_norm, momentum, nesterov)
+        norm, linear = head
+        torch.testing.assert_close(heads.weight[number], linear.weight, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(heads.bias[number], linear.bias, atol=1e-5, rtol=1e-5)
+        if batch_norm:
+            torch.testing.assert_close(heads.scale[number], norm.weight, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(heads.shift[number], norm.bias, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(heads.mean, norm.running_mean, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(heads.variance, norm.running_var, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(logits(heads, x)[:, number], head(x), atol=1e-4, rtol=1e-5)
+
+
+def test_loss_is_that_of_the_batch_before_the_step() -> None:
+    x, y = made_up()
+    heads = Heads.create(torch.zeros(C, D), torch.zeros(C), 2)
+    losses = Sweep(heads, torch.zeros(2), torch.ones(2), 0.9, True, True).step(x, y, 0.1)
+    torch.testing.assert_close(losses, torch.full((2,), float(torch.log(torch.tensor(float(C))))))
+
+
+def test_evaluation_counts_every_image_once_whatever_the_slices() -> None:
+    x, y = made_up()
+    heads = Heads.create(torch.randn(C, D, generator=torch.Generator().manual_seed(3)), torch.zeros(C), 1)
+    heads.mean, heads.variance = x.mean(0), x.var(0)
+    correct, loss = evaluate(heads, x, y, rows=10)
+    scores = logits(heads, x)[:, 0]
+    assert int(correct) == int((scores.argmax(1) == y).sum())
+    assert float(loss) == pytest.approx(float(nn.functional.cross_entropy(scores, y)), abs=1e-6)
+
+
+PROBE = Probe(
+    epochs=5,
+    steps_per_epoch=0,
+    batch_size=32,
+    momentum=0.9,
+    nesterov=True,
+    schedule={"name": "constant"},
+    batch_norm=True,
+    seed=0,
+)
+
+
+def test_probe_learns_separable_data_and_picks_the_best_epoch_of_the_best_setting() -> None:
+    x, y = made_up(400)
+    data = Data(x[None, :200], y[:200])
+    held = {"val": Data(x[None, 200:300], y[200:300]), "test": Data(x[None, 300:], y[300:])}
+    settings = [Setting(0.1, 0.0), Setting(0.1, 0.1)]
+    selections, curves = train_heads(data, held, ["heldout", "paper"], C, settings, PROBE)
+    for rule, split in (("heldout", "val"), ("paper", "test")):
+        best = max(max(row) for row in curves[split]["correct"])
+        picked = selections[rule]
+        assert curves[split]["correct"][picked.epoch][picked.setting] == best > 80
+        assert picked.head is not None
+        assert int(evaluate(picked.head, held[split].features[0], held[split].labels)[0]) == best
+
+
+def test_heldout_never_evaluates_test() -> None:
+    x, y = made_up(300)
+    held = {"val": Data(x[None, 200:], y[200:])}  # a look at test would be a KeyError
+    _, curves = train_heads(Data(x[None, :200], y[:200]), held, ["heldout"], C, [Setting(0.1, 0.0)], PROBE)
+    assert set(curves) == {"val"}
+
+
+def test_ties_go_to_the_lower_loss_then_to_the_earlier() -> None:
+    heads = Heads.create(torch.zeros(C, D), torch.zeros(C), 2)
+    selection = Selection("heldout")
+    selection.offer(heads, 0, [7, 7], [0.5, 0.4])
+    selection.offer(heads, 1, [7, 7], [0.4, 0.6])
+    assert (selection.setting, selection.epoch) == (1, 0)
+
+
+def test_views_are_used_in_turn() -> None:
+    x, y = made_up(64)
+    views = torch.stack([x, torch.zeros_like(x)])
+    settings = [Setting(0.1, 0.0)]
+    held = {"val": Data(x[None], y)}
+    one_epoch = Probe(**{**PROBE.__dict__, "epochs": 1})
+    first, _ = train_heads(Data(views, y), held, ["heldout"], C, settings, one_epoch)
+    alone, _ = train_heads(Data(x[None], y), held, ["heldout"], C, settings, one_epoch)
+    assert first["heldout"].head is not None and alone["heldout"].head is not None
+    torch.testing.assert_close(first["heldout"].head.weight, alone["heldout"].head.weight)
+    two, _ = train_heads(Data(views, y), held, ["heldout"], C, settings, Probe(**{**PROBE.__dict__, "epochs": 2}))
+    same, _ = train_heads(Data(x[None], y), held, ["heldout"], C, settings, Probe(**{**PROBE.__dict__, "epochs": 2}))
+    assert two["heldout"].best != same["heldout"].best
+
+
+def test_shots_are_the_first_images_of_each_class() -> None:
+    labels = torch.tensor([1, 0, 0, 1, 1, 0])
+    assert shots_of_each_class(labels, 2).tolist() == [0, 1, 2, 3]
+    with pytest.raises(UserError, match="class 0: found 3 training images, shots needs 4"):
+        shots_of_each_class(labels, 4)
+
+
+def test_paper_trains_on_val_too_and_shots_serve_both_rules() -> None:
+    x, y = made_up(60)
+    data = {"train": Data(x[None, :40], y[:40]), "val": Data(x[None, 40:], y[40:])}
+    (heldout, train), (paper, both) = trainings(data, "all")
+    assert (heldout, len(train.labels), paper, len(both.labels)) == (["heldout"], 40, ["paper"], 60)
+    ((rules, shots),) = trainings(data, 3)
+    assert (rules, len(shots.labels)) == (["heldout", "paper"], 3 * C)
+
+
+def test_a_last_batch_of_one_image_is_refused() -> None:
+    x, y = made_up(33)
+    with pytest.raises(UserError, match="33 images in batches of 32 leave a batch of one image"):
+        train_heads(Data(x[None], y), {}, ["heldout"], C, [Setting(0.1, 0.0)], PROBE)
+
+
+def test_a_loss_that_is_not_finite_is_refused_with_its_setting() -> None:
+    x, y = made_up(64)
+    settings = [Setting(0.1, 0.0), Setting(0.1, 1e6)]
+    with pytest.raises(UserError, match="weight_decay=1000000.0.*not finite"):
+        train_heads(Data(x[None], y), {"val": Data(x[None], y)}, ["heldout"], C, settings, PROBE)
+
+
+def test_streams_of_chance_differ_by_name() -> None:
+    draws = {tuple(torch.randperm(20, generator=generator("batches", seed)).tolist()) for seed in range(4)}
+    assert len(draws) == 4

@@ -1,0 +1,145 @@
+"""Architectures, schedules and the training loop."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from rrl.architectures import Network, build_trunk, parameter_count
+from rrl.errors import UserError
+from rrl.images import Split, Transform
+from rrl.pretrain import epoch_batches
+from rrl.random_network import set_statistics
+from rrl.schedule import learning_rates
+from rrl.train import Recipe, parameter_groups, shuffled, train
+
+CPU = torch.device("cpu")
+RECIPE = Recipe(
+    epochs=3, batch_size=8, learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=0.01, decay_norm=False,
+    schedule={"name": "step", "milestones": [1, 2], "factor": 0.1},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arch", "feature_dim", "parameters"),
+    [("resnet8", 32, 19_480), ("resnet8w2", 64, 77_104), ("4xresnet8", 128, 77_920), ("2xresnet8w2", 128, 154_208)],
+)
+def test_architectures(arch: str, feature_dim: int, parameters: int) -> None:
+    trunk = build_trunk(arch)
+    assert (trunk.feature_dim, parameter_count(trunk)) == (feature_dim, parameters)
+    assert trunk(torch.zeros(2, 1, 28, 28)).shape == (2, feature_dim)
+
+
+def test_a_joint_trunk_is_its_trunks_side_by_side() -> None:
+    joint = build_trunk("2xresnet8").eval()
+    x = torch.rand(3, 1, 28, 28)
+    torch.testing.assert_close(joint(x), torch.cat([trunk(x) for trunk in joint.trunks], dim=1))
+
+
+@pytest.mark.parametrize("arch", ["resnet9", "resnet8w0", "0xresnet8", "resnet8 ", "Resnet8"])
+def test_an_unknown_architecture_is_refused(arch: str) -> None:
+    with pytest.raises(UserError, match="allowed are resnet8"):
+        build_trunk(arch)
+
+
+def test_schedules_equal_pytorchs() -> None:
+    def reference(make, epochs: int, steps: int, per_step: bool) -> list[float]:  # type: ignore[no-untyped-def]
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+        scheduler = make(optimizer)
+        rates = []
+        for _ in range(epochs):
+            for _ in range(steps):
+                rates.append(optimizer.param_groups[0]["lr"])
+                optimizer.step()
+                if per_step:
+                    scheduler.step()
+            if not per_step:
+                scheduler.step()
+        return rates
+
+    torch_schedules = torch.optim.lr_scheduler
+    step = learning_rates({"name": "step", "milestones": [8, 16, 24], "factor": 0.1}, 0.1, 28, 3)
+    assert step == pytest.approx(reference(lambda o: torch_schedules.MultiStepLR(o, [8, 16, 24], 0.1), 28, 3, False))
+    cosine = learning_rates({"name": "cosine", "final": 1e-7}, 0.1, 10, 4)
+    assert cosine == pytest.approx(reference(lambda o: torch_schedules.CosineAnnealingLR(o, 10, 1e-7), 10, 4, False))
+    assert learning_rates({"name": "constant"}, 0.1, 2, 2) == [0.1] * 4
+    warm = learning_rates({"name": "warmup-cosine", "warmup": 0.1}, 0.1, 5, 8)
+    assert warm[:5] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1]) and warm[-1] < 0.001
+    assert all(a > b for a, b in pairwise(warm[4:]))
+
+
+def made_up(network: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    random = torch.Generator().manual_seed(1)
+    return [(torch.rand(8, 1, 28, 28, generator=random), torch.randint(0, 5, (8,), generator=random)) for _ in range(4)]
+
+
+@pytest.mark.parametrize("decay_norm", [True, False])
+def test_the_loop_equals_a_plain_loop(decay_norm: bool) -> None:
+    recipe = Recipe(**{**RECIPE.__dict__, "decay_norm": decay_norm})
+    torch.manual_seed(0)
+    network, plain = Network(build_trunk("resnet8"), 5).double(), Network(build_trunk("resnet8"), 5).double()
+    plain.load_state_dict(network.state_dict())
+    data = [(x.double(), y) for x, y in made_up(network)]
+    train(network, lambda epoch: iter(data), len(data), recipe, CPU)
+
+    norm = [p for name, p in plain.named_parameters() if "bn" in name or "shortcut.1" in name]
+    rest = [p for name, p in plain.named_parameters() if not ("bn" in name or "shortcut.1" in name)]
+    groups = [{"params": rest, "weight_decay": 0.01}, {"params": norm, "weight_decay": 0.01 if decay_norm else 0.0}]
+    optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=True)
+    for epoch in range(3):
+        for x, y in data:
+            for group in optimizer.param_groups:
+                group["lr"] = 0.1 * 0.1**epoch
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(plain(x), y).backward()
+            optimizer.step()
+    for (name, a), b in zip(network.state_dict().items(), plain.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-9, rtol=0, msg=name)
+
+
+def test_every_parameter_is_in_one_group() -> None:
+    network = Network(build_trunk("2xresnet8"), 5)
+    grouped = [p for group in parameter_groups(network, RECIPE) for p in group["params"]]  # type: ignore[attr-defined]
+    assert sorted(map(id, grouped)) == sorted(map(id, network.parameters()))
+
+
+def test_a_loss_that_is_not_finite_stops_with_epoch_and_step() -> None:
+    network = Network(build_trunk("resnet8"), 5)
+    data = made_up(network)
+    data[2] = (torch.full((8, 1, 28, 28), math.nan), data[2][1])
+    with pytest.raises(UserError, match="epoch 1, step 3: the loss is nan"):
+        train(network, lambda epoch: iter(data), 4, RECIPE, CPU)
+
+
+def test_the_last_smaller_batch_is_used_and_every_image_once() -> None:
+    batches = list(shuffled(10, 4, torch.Generator().manual_seed(0)))
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    assert sorted(torch.cat(batches).tolist()) == list(range(10))
+
+
+def test_batches_depend_on_seed_and_epoch() -> None:
+    data = Split(
+        torch.arange(40 * 784, dtype=torch.int64).remainder(256).byte().view(40, 28, 28).numpy(),
+        torch.arange(40).numpy(),
+    )
+    plain = Transform(0.0, 1.0, 0, False)
+    order = {
+        (seed, epoch): torch.cat([y for _, y in epoch_batches(data, plain, 16, seed, epoch)]).tolist()
+        for seed in (0, 1) for epoch in (0, 1) for _ in (0, 1)
+    }  # fmt: skip
+    assert len({tuple(labels) for labels in order.values()}) == 4
+    assert all(sorted(labels) == list(range(40)) for labels in order.values())
+
+
+def test_statistics_of_an_untrained_network_are_the_average_over_batches() -> None:
+    images = torch.randint(0, 256, (30, 28, 28), generator=torch.Generator().manual_seed(0)).byte().numpy()
+    trunk = build_trunk("resnet8")
+    stem = trunk.stem.weight.clone()
+    set_statistics(trunk, Split(images, torch.zeros(30).long().numpy()), Transform(0.0, 1.0, 0, False), 10, CPU)
+    with torch.no_grad():
+        parts = [trunk.stem(torch.from_numpy(images[i : i + 10]).float()[:, None] / 255) for i in (0, 10, 20)]
+    expected = torch.stack([part.mean(dim=(0, 2, 3)) for part in parts]).mean(0)
+    torch.testing.assert_close(trunk.bn.running_mean, expected)
+    assert torch.equal(trunk.stem.weight, stem)
