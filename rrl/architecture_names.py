@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from rrl.errors import UserError
 
-NAME = re.compile(r"(?:(?P<joint>[1-9]\d*)x)?(?P<family>resnet8)(?:w(?P<width>[1-9]\d*))?")
-FEATURES = {"resnet8": 32}  # of a trunk of width 1
+NAME = re.compile(r"(?:(?P<joint>[1-9]\d*)x)?(?:(?P<family>resnet8)(?:w(?P<width>[1-9]\d*))?|(?P<fixed>resnet50))")
+FEATURES = {"resnet8": 32, "resnet50": 2048}  # of a trunk of width 1
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,11 @@ class Architecture:
 
 
 def parse_architecture(name: str) -> Architecture:
-    """`resnet8`, `resnet8w2` (twice as wide), `4xresnet8` (four, jointly). Raises UserError for another name."""
+    """`resnet50`, `resnet8`, `resnet8w2` (twice as wide), `4xresnet8` (four, jointly).
+
+    Raises UserError for another name.
+    """
     match = NAME.fullmatch(name)
     if match is None:
-        raise UserError(f"found {name!r}; allowed are resnet8, resnet8w<width> and <k>xresnet8")
-    return Architecture(int(match["joint"] or 1), match["family"], int(match["width"] or 1))
+        raise UserError(f"found {name!r}; allowed are resnet50, resnet8, resnet8w<width>, and <k>x before any of them")
+    return Architecture(int(match["joint"] or 1), match["family"] or match["fixed"], int(match["width"] or 1))

@@ -54,6 +54,21 @@ class ResNet8(Trunk):
         return cast(Tensor, self.block3(self.block2(self.block1(x))).mean(dim=(2, 3)))
 
 
+class ResNet50(Trunk):
+    """torchvision's resnet50 without its `fc`: D = 2048, 23,508,032 parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torchvision.models import resnet50  # a second and a half, only where it is used
+
+        self.trunk = resnet50()
+        self.trunk.fc = nn.Identity()
+        self.feature_dim = 2048
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.trunk(x))
+
+
 class JointTrunk(Trunk):
     """k trunks side by side, trained as one network: the paper's control 2x and 4xRESNET50."""
 
@@ -81,9 +96,11 @@ class Network(nn.Module):
 def build_trunk(arch: str) -> Trunk:
     """The trunk of a name that parse_architecture allows, initialised from PyTorch's global random state."""
     architecture = parse_architecture(arch)
-    if architecture.joint == 1:
-        return ResNet8(architecture.width)
-    return JointTrunk([ResNet8(architecture.width) for _ in range(architecture.joint)])
+    trunks: list[Trunk] = [
+        ResNet50() if architecture.family == "resnet50" else ResNet8(architecture.width)
+        for _ in range(architecture.joint)
+    ]
+    return trunks[0] if architecture.joint == 1 else JointTrunk(trunks)
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -96,8 +96,8 @@ def _inside(kind: Any, step: Any) -> Any:
         return _bare(get_args(kind)[0])
     for branch in get_args(kind):
         fields = branch.model_fields
-        tags = [get_args(fields[key].annotation) for key in ("origin", "name") if key in fields]
-        if (step,) in tags or branch.__name__ == step:
+        tags = [get_args(fields[key].annotation) for key in ("origin", "name", "dataset") if key in fields]
+        if any(step in tag for tag in tags) or branch.__name__ == step:
             return branch
     return kind
 

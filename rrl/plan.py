@@ -86,14 +86,9 @@ class Plan:
 
     def target(self, target: str) -> Planned:
         of = self.config.targets[target]
-        settings = {
-            "dataset": of.dataset,
-            "classes": of.classes,
-            "train_per_class": of.train_per_class,
-            "val_per_class": of.val_per_class,
-            "split_seed": of.split_seed,
-            "pins": [f"{file}={sha256}" for file, sha256 in sorted(self.pins["data"][of.dataset].items())],
-        }
+        pins = self.pins["data"].get(of.dataset, {})
+        settings = of.model_dump(exclude={"shots", "transform", "probe"})
+        settings["pins"] = [f"{file}={sha256}" for file, sha256 in sorted(pins.items())]
         return self._job("target", f"targets/{target}", settings)
 
     def network(self, network: str) -> Planned:

@@ -29,6 +29,7 @@ Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Channels = Annotated[list[Number], Field(min_length=3, max_length=3)]
 Seed = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(-[a-z0-9_]+)*$")]
 Shots = Annotated[int | str, AfterValidator(_shots)]
@@ -66,6 +67,29 @@ class Transform(Strict):
     std: Positive
     pad: Annotated[int, Field(ge=0)] = Field(description="random crop after zero padding, in training")
     flip: bool = Field(description="random horizontal flip, in training")
+
+
+class Photographs(Strict):
+    size: Count = Field(description="pixels of the square that the network sees")
+    resize: Count = Field(description="shorter side before the centre crop; val and test")
+    scale: Annotated[list[Positive], Field(min_length=2, max_length=2)] = Field(
+        description="area of the random crop as a fraction of the image, smallest and largest; training"
+    )
+    interpolation: Literal["bilinear", "bicubic"]
+    flip: bool = Field(description="random horizontal flip, in training")
+    mean: Channels
+    std: Channels
+
+
+class Planned(Strict):
+    """A data set that can be planned with and not yet be read."""
+
+    dataset: Literal["imagenet", "cifar10", "cifar100"]
+    val_fraction: Annotated[Number, Field(gt=0, lt=1)]
+    split_seed: Seed
+    shots: Annotated[list[Shots], Field(min_length=1), AfterValidator(_distinct)]
+    transform: Photographs
+    probe: Name
 
 
 class Target(Strict):
@@ -156,7 +180,7 @@ class Table(Strict):
 class Config(Strict):
     results: str
     data: str
-    targets: dict[Name, Target]
+    targets: dict[Name, Annotated[Target | Planned, Field(discriminator="dataset")]]
     recipes: dict[Name, Recipe]
     networks: dict[Name, Annotated[Pretrained | Random, Field(discriminator="origin")]]
     features: Features

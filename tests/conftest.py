@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -31,37 +30,33 @@ def copy_clone(folder: Path) -> Path:
     return folder
 
 
-def snakemake(folder: Path, *arguments: str, config: str | None = "tiny", **environment: str) -> str:
+def snakemake(
+    folder: Path, *targets: str, options: tuple[str, ...] = (), config: str | None = "tiny", **environment: str
+) -> str:
     """Run Snakemake in `folder`; its output. Fails the test unless it exits with 0."""
-    result = run_snakemake(folder, *arguments, config=config, **environment)
+    result = run_snakemake(folder, *targets, options=options, config=config, **environment)
     output = result.stdout + result.stderr
     assert result.returncode == 0, output[-8000:]
     return output
 
 
 def run_snakemake(
-    folder: Path, *arguments: str, config: str | None = "tiny", **environment: str
+    folder: Path, *targets: str, options: tuple[str, ...] = (), config: str | None = "tiny", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "snakemake", "--cores", "all", "--scheduler", "greedy", "--show-failed-logs"]
+    """Run Snakemake in `folder` with a config of workflow/config, or None for config.yaml."""
+    command = [sys.executable, "-m", "snakemake", *targets, *options, "--quiet", "rules", "--show-failed-logs"]
+    command += ["--cores", "all", "--scheduler", "greedy"]
     if config is not None:
         command += ["--configfile", f"workflow/config/{config}.yaml"]
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    # Coreutils-like order: targets first would be swallowed by --configfile.
-    return subprocess.run(
-        [*command[:3], *arguments, *command[3:]],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=clean | environment,
-    )
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=clean | environment)
 
 
-def planned_jobs(folder: Path, *arguments: str, config: str | None = "tiny") -> Counter[str]:
+def planned_jobs(folder: Path, *targets: str, config: str | None = "tiny") -> dict[str, int]:
     """Rule -> number of jobs that a dry run would run, `all` left out."""
-    output = snakemake(folder, "--dry-run", "--quiet", "rules", *arguments, config=config)
-    jobs = Counter({rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)})
-    del jobs["all"], jobs["total"]
-    return jobs
+    output = snakemake(folder, *targets, options=("--dry-run",), config=config)
+    jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)}
+    return {rule: count for rule, count in jobs.items() if rule not in ("all", "total")}
 
 
 @pytest.fixture(scope="session")

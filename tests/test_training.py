@@ -32,6 +32,12 @@ def test_architectures(arch: str, feature_dim: int, parameters: int) -> None:
     assert trunk(torch.zeros(2, 1, 28, 28)).shape == (2, feature_dim)
 
 
+def test_resnet50_has_the_size_of_the_paper() -> None:
+    trunk = build_trunk("resnet50")
+    assert (trunk.feature_dim, parameter_count(trunk)) == (2048, 23_508_032)
+    assert trunk.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 2048)
+
+
 def test_a_joint_trunk_is_its_trunks_side_by_side() -> None:
     joint = build_trunk("2xresnet8").eval()
     x = torch.rand(3, 1, 28, 28)

@@ -11,6 +11,7 @@ import yaml
 
 from rrl.code_version import code_version
 from rrl.config import load_config
+from rrl.datasets import PARTS
 from rrl.errors import UserError
 from rrl.members import SPLITS
 from rrl.plan import Plan
@@ -22,6 +23,17 @@ try:
     )
 except UserError as error:
     sys.exit(str(error))
+
+
+
+onstart:
+    unreadable = sorted({of.dataset for of in PLAN.config.targets.values()} - set(PARTS))
+    if unreadable:
+        sys.exit(
+            f"Error: data sets {', '.join(unreadable)}: this version can plan with them and not read them; "
+            f"it reads {', '.join(PARTS)}. Run the demo instead: make demo"
+        )
+
 
 RESULTS = PLAN.config.results
 DATA = PLAN.config.data

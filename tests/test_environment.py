@@ -1,0 +1,28 @@
+"""pyproject.toml, the lock and environment.yml name the same versions."""
+
+import re
+import tomllib
+
+import yaml
+from conftest import CLONE
+
+PROJECT = tomllib.loads((CLONE / "pyproject.toml").read_text())["project"]
+LOCK = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (CLONE / "requirements.lock").read_text(), flags=re.MULTILINE))
+
+
+def test_every_direct_dependency_is_pinned_and_locked() -> None:
+    for requirement in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]:
+        name, version = requirement.split("==")
+        assert LOCK[name] == version, requirement
+
+
+def test_the_conda_environment_has_the_same_pins() -> None:
+    environment = yaml.safe_load((CLONE / "environment.yml").read_text())
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert sorted(pip) == sorted(PROJECT["dependencies"])
+    (python,) = [entry for entry in environment["dependencies"] if str(entry).startswith("python=")]
+    assert PROJECT["requires-python"] == ">=" + python.removeprefix("python=")
+
+
+def test_snakemake_and_its_slurm_plugin_are_pinned_exactly() -> None:
+    assert LOCK["snakemake"] == "9.27.1" and LOCK["snakemake-executor-plugin-slurm"] == "2.8.0"
