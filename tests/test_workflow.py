@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,7 +85,7 @@ def test_touched_files_rerun_nothing(tiny: Path, pattern: str) -> None:
     paths = list((tiny / "results/tiny").glob(pattern))
     assert paths
     for path in paths:
-        os.utime(path, (time.time() + 10, time.time() + 10))
+        os.utime(path)
     assert planned_jobs(tiny) == {}
 
 
