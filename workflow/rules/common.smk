@@ -25,7 +25,6 @@ except UserError as error:
     sys.exit(str(error))
 
 
-
 onstart:
     unreadable = sorted({of.dataset for of in PLAN.config.targets.values()} - set(PARTS))
     if unreadable:
