@@ -5,7 +5,7 @@ PYTHON ?= python3
 TORCH ?= cuda
 
 BIN := .venv/bin
-SNAKEMAKE := $(BIN)/snakemake --cores all --scheduler greedy --quiet rules --show-failed-logs
+SNAKEMAKE := $(BIN)/snakemake --cores all --scheduler greedy --quiet rules
 
 .PHONY: setup demo tiny test
 

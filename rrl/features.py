@@ -27,9 +27,15 @@ def create(path: Path, shape: tuple[int, int, int], dtype: str, labels: npt.NDAr
         layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         layout.set_chunk(chunks)
         layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        kind = h5py.h5t.py_create(np.dtype(dtype), logical=True)
-        h5py.h5d.create(file.id, b"features", kind, h5py.h5s.create_simple(shape), dcpl=layout)
+        _create(file, layout, shape, dtype)
         file.create_dataset("labels", data=labels)
+
+
+def _create(file: h5py.File, layout: Any, shape: tuple[int, ...], dtype: str) -> None:
+    """The dataset `features` without its time of creation, so that the file has the same bytes whenever it is made."""
+    layout.set_obj_track_times(False)
+    kind = h5py.h5t.py_create(np.dtype(dtype), logical=True)
+    h5py.h5d.create(file.id, b"features", kind, h5py.h5s.create_simple(shape), dcpl=layout)
 
 
 def to_dtype(features: npt.NDArray[np.float32], dtype: str, first_row: int) -> npt.NDArray[Any]:
@@ -92,7 +98,7 @@ def write_virtual(path: Path, sources: Sequence[tuple[Path, int, int]], shape: t
         layout[:, :, at : at + stop - start] = virtual[:, :, start:stop]
         at += stop - start
     with h5py.File(path, "w") as file:
-        file.create_virtual_dataset("features", layout)
+        _create(file, layout.make_dcpl(layout.shape), layout.shape, dtype)
     with h5py.File(sources[0][0], "r") as source, h5py.File(path, "r+") as file:
         file.create_dataset("labels", data=source["labels"][:])
 
@@ -114,24 +120,23 @@ def read_split(representation: Card, split: str) -> tuple[npt.NDArray[Any], npt.
         at = 0
         for member in representation.facts["members"]:
             source = representation.root / member["features"] / f"{split}.h5"
-            card = source.parent.with_suffix(".json")
             start, stop, depth = member["columns"]
-            _check_shape(source, (*features.shape[:2], depth), card)
+            _check_shape(source, (*features.shape[:2], depth))
             columns = virtual[:, :, at : at + stop - start]
             whole = stop - start == depth
             found = content_digest(labels, iter(columns)) if whole else file_digest(source)
             if found != member["digests"][split]:
-                raise UserError(f"{source}: not the content that {path} was built from; {remake(card)}")
+                raise UserError(f"{source}: not the content that {path} was built from; {remake(source)}")
             features[:, :, at : at + stop - start] = columns
             at += stop - start
     return features, labels
 
 
-def _check_shape(source: Path, shape: tuple[int, ...], card: Path) -> None:
+def _check_shape(source: Path, shape: tuple[int, ...]) -> None:
     try:
         with h5py.File(source, "r") as file:
             found = file["features"].shape
     except (OSError, KeyError) as error:
-        raise UserError(f"{source}: missing or unreadable ({error}); {remake(card)}") from None
+        raise UserError(f"{source}: missing or unreadable ({error}); {remake(source)}") from None
     if found != shape:
-        raise UserError(f"{source}: features have shape {found}, planned {shape}; {remake(card)}")
+        raise UserError(f"{source}: features have shape {found}, planned {shape}; {remake(source)}")

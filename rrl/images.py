@@ -48,7 +48,7 @@ def load_split(target: Card, split: str, data_root: Path) -> Split:
     index = target.path.with_suffix(".csv")
     text = index.read_bytes()
     if hashlib.sha256(text).hexdigest() != target.digest:
-        raise UserError(f"{index}: altered since {target.path} was written; {remake(target.path)}")
+        raise UserError(f"{index}: altered since {target.path} was written; {remake(index)}")
     dataset = target.settings["dataset"]
     for name, size in target.facts["fingerprint"]:
         path = data_root / dataset / name

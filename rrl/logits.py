@@ -41,9 +41,9 @@ def read_logits(path: Path, record: Card) -> tuple[Scores, Labels]:
                 for selection, splits in selections.items():
                     scores[f"{shots}/{selection}"] = {split: values[:] for split, values in splits.items()}
     except (OSError, AttributeError, TypeError) as error:
-        raise UserError(f"{path}: missing or unreadable ({error}); {remake(record.path)}") from None
+        raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
     if _digest(scores, labels) != record.digest:
-        raise UserError(f"{path}: altered since {record.path} was written; {remake(record.path)}")
+        raise UserError(f"{path}: altered since {record.path} was written; {remake(path)}")
     return scores, labels
 
 

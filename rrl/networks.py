@@ -44,9 +44,9 @@ def load_trunk(card: Card) -> Trunk:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path}: missing; {remake(card.path)}") from None
+        raise UserError(f"{path}: missing; {remake(path)}") from None
     if sha256(content).hexdigest() != card.digest:
-        raise UserError(f"{path}: altered since {card.path} was written; {remake(card.path)}")
+        raise UserError(f"{path}: altered since {card.path} was written; {remake(path)}")
     trunk = build_trunk(card.facts["arch"])
     try:
         tensors = load(content)

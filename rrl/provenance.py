@@ -89,5 +89,8 @@ class Job:
 
 
 def remake(path: Path) -> str:
-    """The words that end every message about an artifact that cannot be used."""
+    """The words that end a message about a file that cannot be used; the file must be an input of the job itself.
+
+    (Snakemake does not make a missing file again that only jobs further up would read.)
+    """
     return f"to rebuild it, delete {path} and run the same snakemake command again"

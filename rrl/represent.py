@@ -39,9 +39,9 @@ def build_split(members: list[dict[str, Any]], cards: Sequence[Card], split: str
                 found.append((features.shape[:2], features.dtype.name))
                 digest = file.attrs["digest"]
         except (OSError, KeyError) as error:
-            raise UserError(f"{path}: missing or unreadable ({error}); {remake(card.path)}") from None
+            raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
         if digest != member["digests"][split]:
-            raise UserError(f"{path}: not the file that {card.path} describes; {remake(card.path)}")
+            raise UserError(f"{path}: not the file that {card.path} describes; {remake(path)}")
         if found[-1] != found[0]:
             raise UserError(f"{path}: (views, images), type are {found[-1]}, those of the first member {found[0]}")
         sources.append((path, *member["columns"][:2]))

@@ -31,21 +31,31 @@ def copy_clone(folder: Path) -> Path:
 
 
 def snakemake(
-    folder: Path, *targets: str, options: tuple[str, ...] = (), config: str | None = "tiny", **environment: str
+    folder: Path,
+    *targets: str,
+    options: tuple[str, ...] = (),
+    config: str | None = "tiny",
+    quiet: bool = True,
+    **environment: str,
 ) -> str:
     """Run Snakemake in `folder`; its output. Fails the test unless it exits with 0."""
-    result = run_snakemake(folder, *targets, options=options, config=config, **environment)
+    result = run_snakemake(folder, *targets, options=options, config=config, quiet=quiet, **environment)
     output = result.stdout + result.stderr
     assert result.returncode == 0, output[-8000:]
     return output
 
 
 def run_snakemake(
-    folder: Path, *targets: str, options: tuple[str, ...] = (), config: str | None = "tiny", **environment: str
+    folder: Path,
+    *targets: str,
+    options: tuple[str, ...] = (),
+    config: str | None = "tiny",
+    quiet: bool = True,
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run Snakemake in `folder` with a config of workflow/config, or None for config.yaml."""
-    command = [sys.executable, "-m", "snakemake", *targets, *options, "--quiet", "rules", "--show-failed-logs"]
-    command += ["--cores", "all", "--scheduler", "greedy"]
+    command = [sys.executable, "-m", "snakemake", *targets, *options, "--cores", "all", "--scheduler", "greedy"]
+    command += ["--quiet", "rules"] if quiet else []
     if config is not None:
         command += ["--configfile", f"workflow/config/{config}.yaml"]
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -178,7 +178,7 @@ def test_a_spoilt_member_is_refused_with_what_rebuilds_it(
     card = read_card(moved / f"representations/mnist/{representation}.json")
     read_split(card, "test")
     spoil(moved / "features/mnist/erm-s0/test.h5")
-    with pytest.raises(UserError, match=rf"erm-s0/test\.h5: {message}.*delete .*features/mnist/erm-s0\.json"):
+    with pytest.raises(UserError, match=rf"erm-s0/test\.h5: {message}.*delete .*features/mnist/erm-s0/test\.h5"):
         read_split(card, "test")
 
 

@@ -1,6 +1,7 @@
 # The config as a plan, and what rules ask of it. Nothing here imports torch.
 import os
 import sys
+import time
 from pathlib import Path
 
 # The rrl beside this Snakefile, here and in the jobs, whatever else is installed.
@@ -34,6 +35,16 @@ onstart:
         )
 
 
+onerror:
+    # Snakemake says which job failed; this says why, a line each, with the log that holds the rest.
+    for path in sorted(Path(RESULTS, "logs").rglob("*.log")):
+        text = path.read_text(errors="replace").strip()
+        last = text.rpartition("\n")[2]
+        if path.stat().st_mtime >= STARTED and (last.startswith("Error:") or "Traceback" in text):
+            print(f"{path}: {last}", file=sys.stderr)
+
+
+STARTED = time.time()
 RESULTS = PLAN.config.results
 DATA = PLAN.config.data
 PYTHON = sys.executable

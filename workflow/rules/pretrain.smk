@@ -4,9 +4,16 @@ def networks_of(origin):
     return "|".join(names) or "none"
 
 
+def source_index(wildcards):
+    """The index of the images that a network is trained on."""
+    (target,) = PLAN.network(wildcards.network).inputs
+    return f"{RESULTS}/{target.artifact}.csv"
+
+
 rule pretrain:
     input:
         target=cards("network"),
+        index=ancient(source_index),
     output:
         card=RESULTS + "/networks/{network}.json",
         weights=RESULTS + "/networks/{network}.safetensors",
@@ -28,6 +35,7 @@ rule pretrain:
 rule random_network:
     input:
         target=cards("network"),
+        index=ancient(source_index),
     output:
         card=RESULTS + "/networks/{network}.json",
         weights=RESULTS + "/networks/{network}.safetensors",
