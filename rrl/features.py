@@ -88,17 +88,19 @@ def write_virtual(path: Path, sources: Sequence[tuple[Path, int, int]], shape: t
     shape : (V, N) of every source. Labels are those of the first source.
     """
     width = sum(stop - start for _, start, stop in sources)
-    layout = h5py.VirtualLayout((*shape, width), np.dtype(dtype))
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     at = 0
     for source, start, stop in sources:
         with h5py.File(source, "r") as file:
             depth = file["features"].shape[2]
+        there, here = h5py.h5s.create_simple((*shape, depth)), h5py.h5s.create_simple((*shape, width))
+        there.select_hyperslab((0, 0, start), (*shape, stop - start))
+        here.select_hyperslab((0, 0, at), (*shape, stop - start))
         name = os.path.relpath(source, path.parent)
-        virtual = h5py.VirtualSource(name, "features", (*shape, depth), np.dtype(dtype))
-        layout[:, :, at : at + stop - start] = virtual[:, :, start:stop]
+        layout.set_virtual(here, name.encode(), b"features", there)
         at += stop - start
     with h5py.File(path, "w") as file:
-        _create(file, layout.make_dcpl(layout.shape), layout.shape, dtype)
+        _create(file, layout, (*shape, width), dtype)
     with h5py.File(sources[0][0], "r") as source, h5py.File(path, "r+") as file:
         file.create_dataset("labels", data=source["labels"][:])
 

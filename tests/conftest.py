@@ -41,7 +41,7 @@ def snakemake(
     """Run Snakemake in `folder`; its output. Fails the test unless it exits with 0."""
     result = run_snakemake(folder, *targets, options=options, config=config, quiet=quiet, **environment)
     output = result.stdout + result.stderr
-    assert result.returncode == 0, output[-8000:]
+    assert result.returncode == 0, output[-1200:]
     return output
 
 
