@@ -81,7 +81,7 @@ class Photographs(Strict):
     std: Channels
 
 
-class Planned(Strict):
+class PlannedTarget(Strict):
     """A data set that can be planned with and not yet be read."""
 
     dataset: Literal["imagenet", "cifar10", "cifar100"]
@@ -180,7 +180,7 @@ class Table(Strict):
 class Config(Strict):
     results: str
     data: str
-    targets: dict[Name, Annotated[Target | Planned, Field(discriminator="dataset")]]
+    targets: dict[Name, Annotated[Target | PlannedTarget, Field(discriminator="dataset")]]
     recipes: dict[Name, Recipe]
     networks: dict[Name, Annotated[Pretrained | Random, Field(discriminator="origin")]]
     features: Features

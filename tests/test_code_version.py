@@ -44,17 +44,17 @@ NOW = {stage: versions.code_version(stage) for stage in STAGES}
         ("HEAD_STD = 0.01", "# a comment\nHEAD_STD = 0.01"),
         ("HEAD_STD = 0.01", "HEAD_STD = (\n    0.01\n)"),
         ('"""Positions of the first', '"""Says something else. Positions of the first'),
-        ('"""Stage `probe`: linear', '"""Another docstring of the module: linear'),
+        ('"""Training linear heads', '"""Another docstring: linear heads'),
     ],
 )
 def test_comments_docstrings_and_layout_change_no_version(edited, old: str, new: str) -> None:  # type: ignore[no-untyped-def]
-    assert edited("probe", old, new) == NOW
+    assert edited("heads", old, new) == NOW
 
 
 @pytest.mark.parametrize(
     ("module", "old", "new", "stages"),
     [
-        ("probe", "HEAD_STD = 0.01", "HEAD_STD = 0.02", {"probe"}),
+        ("heads", "HEAD_STD = 0.01", "HEAD_STD = 0.02", {"probe"}),
         ("sweep", "EPSILON = 1e-5", "EPSILON = 1e-6", {"probe"}),
         ("pretrain", '"head": network.head', '"top": network.head', {"pretrain"}),
         ("architectures", "stride=2, padding=1", "stride=2, padding=2", {"pretrain", "random_network", "extract"}),

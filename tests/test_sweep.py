@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from rrl.errors import UserError
-from rrl.probe import Data, Probe, Selection, Setting, shots_of_each_class, train_heads, trainings
+from rrl.heads import Data, Probe, Selection, Setting, shots_of_each_class, train_heads, trainings
 from rrl.randomness import generator
 from rrl.schedule import learning_rates
 from rrl.sweep import Heads, Sweep, evaluate, logits

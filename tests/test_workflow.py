@@ -37,7 +37,7 @@ def test_nothing_reruns_after_a_run(tiny: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        ("rrl/probe.py", "HEAD_STD = 0.01", "# why\nHEAD_STD = 0.01"),
+        ("rrl/heads.py", "HEAD_STD = 0.01", "# why\nHEAD_STD = 0.01"),
         ("rrl/probe.py", '"""Stage `probe`: linear', '"""Another docstring: linear'),
         ("rrl/sweep.py", "EPSILON = 1e-5", "EPSILON = (\n    1e-5\n)"),
         ("workflow/rules/probe.smk", "threads: 1", "threads: 2"),
@@ -55,7 +55,7 @@ def test_what_changes_no_result_reruns_nothing(tiny: Path, change: tuple[str, st
 @pytest.mark.parametrize(
     ("path", "old", "new", "jobs"),
     [
-        ("rrl/probe.py", "HEAD_STD = 0.01", "HEAD_STD = 0.02", {"probe": 14, **DOWNSTREAM_OF_PROBES}),
+        ("rrl/heads.py", "HEAD_STD = 0.01", "HEAD_STD = 0.02", {"probe": 14, **DOWNSTREAM_OF_PROBES}),
         ("rrl/ensemble.py", ".mean(0, dtype", ".max(0).mean(0, dtype", DOWNSTREAM_OF_PROBES),
         ("rrl/table.py", "read once", "read one time", {"table": 1}),
         (
