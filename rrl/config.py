@@ -78,6 +78,12 @@ def _line(detail: Any, content: Any) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
         return f"{place}: unknown key; " + allowed(str(detail["loc"][-1]), list(model.model_fields))
+    if detail["type"].startswith("union_tag"):
+        key = detail["ctx"]["discriminator"].strip("'")
+        if detail["type"] == "union_tag_not_found":
+            return f"{place}.{key}: missing; this key is required"
+        names = [name.strip(" '") for name in detail["ctx"]["expected_tags"].split(",")]
+        return f"{place}.{key}: found {detail['ctx']['tag']!r}; {allowed(detail['ctx']['tag'], names)}"
     if detail["type"] == "missing":
         return f"{place}: missing; this key is required"
     if detail["loc"][-1] == "[key]":
