@@ -32,7 +32,7 @@ def open_part(dataset: str, part: str, data_root: Path) -> Part:
     paths = [data_root / dataset / name for name in PARTS[dataset][part]]
     for path in paths:
         if not path.exists():
-            raise UserError(f"{path}: missing; run the target's job again: snakemake --forcerun target ...")
+            raise UserError(f"{path}: missing; python -m rrl.fetch --dataset {dataset} --data-root {data_root}")
     if dataset == "mnist-5k":
         return _open_csv(paths[0])
     return Part(_open_idx(paths[0], 3), _open_idx(paths[1], 1).astype(np.int64))

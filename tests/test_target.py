@@ -10,6 +10,8 @@ from rrl import fetch as fetching
 from rrl.datasets import open_part
 from rrl.errors import UserError
 from rrl.fetch import fetch
+from rrl.images import load_split
+from rrl.provenance import read_card
 from rrl.target import split_images
 
 LABELS = {"train": [i % 4 for i in range(400)], "test": [i % 4 for i in range(80)]}
@@ -101,3 +103,13 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
         open_part("fashion-mnist", "test", tmp_path)
     with pytest.raises(UserError, match="train-images-idx3-ubyte: missing"):
         open_part("fashion-mnist", "train", tmp_path)
+
+
+def test_data_that_was_deleted_comes_back_with_the_command_of_the_message(tiny: Path, tmp_path: Path) -> None:
+    card = read_card(tiny / "results/tiny/targets/mnist.json")
+    with pytest.raises(UserError, match="mnist_5k.csv.gz: missing") as caught:
+        load_split(card, "test", tmp_path / "data")
+    command = str(caught.value).partition("then: ")[2].split()
+    assert command[:3] == ["python", "-m", "rrl.fetch"]
+    fetching.main(command[3:])
+    assert len(load_split(card, "test", tmp_path / "data").labels) == 4700
