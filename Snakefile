@@ -11,7 +11,12 @@ include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/extract.smk"
 include: "workflow/rules/represent.smk"
 include: "workflow/rules/probe.smk"
+include: "workflow/rules/finetune.smk"
+include: "workflow/rules/two_stage.smk"
 include: "workflow/rules/tables.smk"
+
+
+ruleorder: finetune_kept > finetune
 
 
 # Records too: a table that is newer than a deleted record would hide that it is gone.
@@ -19,5 +24,6 @@ rule all:
     default_target: True
     input:
         expand(RESULTS + "/{table}.{suffix}", table=PLAN.config.tables, suffix=["csv", "md", "tex"]),
+        expand(RESULTS + "/figures/{figure}.{suffix}", figure=PLAN.config.figures, suffix=["svg", "png"]),
         RESULTS + "/records.csv",
         [f"{RESULTS}/{job.artifact}.json" for job in PLAN.collection().inputs],

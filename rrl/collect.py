@@ -10,19 +10,20 @@ from rrl.command import Command, run
 from rrl.files import sha256_of_file, write_text
 from rrl.record import rows
 
-COLUMNS = ["target", "shots", "method", "representation", "transfer", "selection"]
+COLUMNS = ["target", "shots", "method", "representation", "transfer", "of", "selection"]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     command = Command("collect", __doc__)
     command.card("--records", "records to collect", many=True)
-    command.setting("--methods", json.loads, "JSON: the method of each representation")
+    command.setting("--methods", json.loads, "JSON: the method of each {representation}/{transfer}")
     command.place("--csv", Path, "table to write")
     command.place("--output", Path, "card to write")
     arguments, job = command.parse(argv)
 
     frame = pd.DataFrame([row for record in arguments.records for row in rows(record)])
-    frame.insert(2, "method", frame["representation"].map(arguments.methods))
+    names = [record.artifact.split("/", 2)[2] for record in arguments.records for _ in rows(record)]
+    frame.insert(2, "method", [arguments.methods[name] for name in names])
     frame["shots"] = frame["shots"].astype(str)
     frame = frame.sort_values(COLUMNS, kind="stable")
     write_text(arguments.csv, frame.to_csv(index=False, lineterminator="\n"))

@@ -55,8 +55,8 @@ class Command:
         for field in dataclasses.fields(of):
             self.setting("--" + field.name.replace("_", "-"), PARSERS.get(field.type, json.loads), texts[field.name])
 
-    def place(self, flag: str, kind: Callable[[str], Any], text: str) -> None:
-        self._add(flag, kind, text)
+    def place(self, flag: str, kind: Callable[[str], Any], text: str, many: bool = False) -> None:
+        self._add(flag, kind, text, many)
 
     def _add(self, flag: str, kind: Callable[[str], Any], text: str, many: bool = False) -> str:
         self.parser.add_argument(flag, type=kind, nargs="*" if many else None, required=True, help=text)

@@ -1,4 +1,4 @@
-"""Stage `ensemble`: the mean logits of heads that were trained separately, one per member.
+"""Stage `ensemble`: the mean logits of heads, or whole networks, that were trained separately, one per member.
 
 The control that the paper writes ^sub: the same networks as the concatenation, never trained together.
 Each member brings the setting and epoch that it picked for itself.
@@ -15,13 +15,31 @@ import numpy.typing as npt
 from rrl.command import Command, run
 from rrl.errors import UserError
 from rrl.logits import read_logits, write_logits
-from rrl.record import write_record
+from rrl.members import parse_member
+from rrl.provenance import Card
+from rrl.record import Subject, entry, write_record
+
+
+def together(name: str, records: Sequence[Card]) -> Subject:
+    """The subject of the ensemble, the representation `name`. A network of which several members are columns
+    counts once."""
+    facts = [record.facts for record in records]
+    members = [member for fact in facts for member in fact["members"]]
+    networks = {parse_member(fact["members"][0]).network: fact for fact in facts}
+    return Subject(
+        target=facts[0]["target"],
+        representation=name,
+        members=members,
+        seeds=[seed for fact in networks.values() for seed in fact["seeds"]],
+        parameters=sum(fact["parameters"] for fact in networks.values()),
+        feature_dim=sum(fact["feature_dim"] for fact in facts),
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     command = Command("ensemble", __doc__)
-    command.card("--representation", "card of the representation")
     command.card("--records", "record of each member alone, in order", many=True)
+    command.place("--name", str, "name of the representation")
     command.place("--logits", Path, "logits to write")
     command.place("--output", Path, "record to write")
     arguments, job = command.parse(argv)
@@ -38,19 +56,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     entries: list[dict[str, Any]] = []
     scores = {}
     for position, alone in enumerate(arguments.records[0].facts["results"]):
-        name = f"{alone['shots']}/{alone['selection']}"
+        shots, rule = alone["shots"], alone["selection"]
         mean: dict[str, npt.NDArray[np.float32]] = {
-            split: np.stack([logits[name][split] for logits, _ in members]).mean(0, dtype=np.float64).astype(np.float32)
+            split: np.stack([logits[f"{shots}/{rule}"][split] for logits, _ in members])
+            .mean(0, dtype=np.float64)
+            .astype(np.float32)
             for split in labels
         }
-        top1 = {split: float((mean[split].argmax(1) == labels[split]).mean()) for split in labels}
-        kept = {key: alone[key] for key in ("shots", "selection", "selected_on", "n_train", "n_val", "n_test")}
         selected = [record.facts["results"][position]["selected"] for record in arguments.records]
-        val_top1 = None if alone["val_top1"] is None else top1["val"]
-        entries.append({**kept, "selected": selected, "top1": top1["test"], "val_top1": val_top1})
-        scores[name] = mean
+        entries.append(entry(shots, rule, alone["n_train"], mean, labels, selected, grid=None))
+        scores[f"{shots}/{rule}"] = mean
     digest = write_logits(arguments.logits, scores, labels)
-    write_record(arguments.output, job, arguments.representation, "ensemble", entries, digest, started)
+    about = together(arguments.name, arguments.records)
+    of = arguments.records[0].facts["transfer"]
+    write_record(arguments.output, job, about, "ensemble", entries, digest, started, members_transfer=of)
 
 
 if __name__ == "__main__":

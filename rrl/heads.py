@@ -1,24 +1,27 @@
 """Training linear heads on features, and picking among them by either selection rule."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rrl.errors import UserError
-from rrl.randomness import generator
+from rrl.features import read_split
+from rrl.members import SPLITS
+from rrl.provenance import Card
+from rrl.randomness import generator, shuffled
 from rrl.record import SELECTED_ON
 from rrl.schedule import Schedule, learning_rates
-from rrl.sweep import Heads, Sweep, evaluate
-from rrl.train import shuffled
+from rrl.shots import first_of_each_class
+from rrl.sweep import Heads, Sweep, evaluate, logits
 
 HEAD_STD = 0.01  # of the initial weights; the paper's probes
 
 
 @dataclass(frozen=True)
-class Probe:
+class HeadTraining:
     """How heads are trained. An epoch is `steps_per_epoch` steps, or one pass over the images where it is 0."""
 
     epochs: int
@@ -27,19 +30,17 @@ class Probe:
     momentum: float
     nesterov: bool
     schedule: Schedule
-    batch_norm: bool
     seed: int
 
 
-PROBE_FLAGS = {
+HEAD_TRAINING_FLAGS = {
     "epochs": "number of epochs; heads are evaluated after each",
     "steps_per_epoch": "steps of an epoch; 0 for one pass over the images",
     "batch_size": "images of a step; all images where there are fewer",
     "momentum": "momentum of SGD",
     "nesterov": "true or false",
     "schedule": "learning-rate schedule, JSON",
-    "batch_norm": "batch norm in front of the linear layer: true or false",
-    "seed": "initial weights and batch order",
+    "seed": "initial weights, where they are drawn, and batch order",
 }
 
 
@@ -76,52 +77,51 @@ class Selection:
                 self.head = heads.of(setting)
 
 
-def shots_of_each_class(labels: Tensor, shots: int) -> Tensor:
-    """Positions of the first `shots` images of each class. Raises UserError if a class has fewer."""
-    chosen = []
-    for label in labels.unique().tolist():
-        positions = (labels == label).nonzero().squeeze(1)
-        if len(positions) < shots:
-            raise UserError(f"class {label}: found {len(positions)} training images, shots needs {shots}")
-        chosen.append(positions[:shots])
-    return torch.cat(chosen).sort().values
+def initial_head(classes: int, depth: int, seed: int) -> tuple[Tensor, Tensor]:
+    """weight (C, D) and bias (C,) of a probe before training."""
+    return torch.randn(classes, depth, generator=generator("head", seed)) * HEAD_STD, torch.zeros(classes)
 
 
 def train_heads(
-    data: Data, evaluated: dict[str, Data], rules: list[str], classes: int, settings: list[Setting], probe: Probe
+    head: tuple[Tensor, Tensor],
+    data: Data,
+    evaluated: dict[str, Data],
+    rules: list[str],
+    settings: list[Setting],
+    training: HeadTraining,
+    batch_norm: bool,
 ) -> tuple[dict[str, Selection], dict[str, Any]]:
-    """One training of all settings on `data`, serving every rule in `rules`.
+    """One training of all settings on `data`, serving every rule in `rules`; each setting starts from `head`.
 
+    head : weight (C, D) and bias (C,); heads are trained in their type.
+    batch_norm : in front of the linear layer.
     Returns the selection of each rule, and curves: split -> {"correct", "loss"} -> (E, S). A split is
     evaluated only if a rule picks on it.
     """
-    count, depth = data.features.shape[1:]
-    weight = torch.randn(classes, depth, generator=generator("head", probe.seed)) * HEAD_STD
-    heads = Heads.create(
-        weight.to(data.features.device), torch.zeros(classes, device=data.features.device), len(settings)
-    )
-    device = data.features.device
-    decays = torch.tensor([setting.weight_decay for setting in settings], device=device)
-    factors = torch.tensor([setting.learning_rate for setting in settings], device=device)
-    sweep = Sweep(heads, decays, factors, probe.momentum, probe.nesterov, probe.batch_norm)
-    batch_size = min(probe.batch_size, count)
-    if probe.batch_norm and 1 in (batch_size, count % batch_size):
+    count, device = len(data.labels), data.features.device
+    weight, bias = (part.to(device) for part in head)
+    heads = Heads.create(weight, bias, len(settings), batch_norm)
+    decays = weight.new_tensor([setting.weight_decay for setting in settings])
+    factors = weight.new_tensor([setting.learning_rate for setting in settings])
+    sweep = Sweep(heads, decays, factors, training.momentum, training.nesterov, batch_norm)
+    batch_size = min(training.batch_size, count)
+    if batch_norm and 1 in (batch_size, count % batch_size):
         raise UserError(
             f"{count} images in batches of {batch_size} leave a batch of one image, which has no variance to "
             "normalise by; change probes.*.batch_size by one"
         )
-    steps = probe.steps_per_epoch or -(-count // batch_size)
-    rates = learning_rates(probe.schedule, 1.0, probe.epochs, steps)
-    order = generator("probe batches", probe.seed)
+    steps = training.steps_per_epoch or -(-count // batch_size)
+    rates = learning_rates(training.schedule, 1.0, training.epochs, steps)
+    order = generator("probe batches", training.seed)
     batches: list[Tensor] = []
     selections = {rule: Selection(rule) for rule in rules}
     curves: dict[str, Any] = {SELECTED_ON[rule]: {"correct": [], "loss": []} for rule in rules}
-    for epoch in range(probe.epochs):
+    for epoch in range(training.epochs):
         view = data.features[epoch % len(data.features)]
         for step in range(epoch * steps, (epoch + 1) * steps):
             batches = batches or list(shuffled(count, batch_size, order))[::-1]
             chosen = batches.pop()
-            losses = sweep.step(view[chosen].float(), data.labels[chosen], rates[step])
+            losses = sweep.step(view[chosen].to(weight.dtype), data.labels[chosen], rates[step])
         if not torch.isfinite(losses).all():
             worst = settings[int((~torch.isfinite(losses)).nonzero()[0])]
             raise UserError(f"epoch {epoch + 1}: the loss of {worst} is not finite; remove it from the grid")
@@ -143,5 +143,40 @@ def trainings(data: dict[str, Data], shots: int | str) -> list[tuple[list[str], 
         both = Data(torch.cat([train.features, views], dim=1), torch.cat([train.labels, val.labels]))
         return [(["heldout"], train), (["paper"], both)]
     assert isinstance(shots, int)
-    chosen = shots_of_each_class(train.labels, shots)
+    chosen = torch.from_numpy(first_of_each_class(train.labels.cpu().numpy(), shots))
     return [(["heldout", "paper"], Data(train.features[:, chosen], train.labels[chosen]))]
+
+
+def scores_of(selection: Selection, data: dict[str, Data]) -> dict[str, Any]:
+    """Logits (N, C) of val and test by the head that was picked, as numpy arrays."""
+    head = selection.head
+    assert head is not None
+    return {
+        split: torch.cat(
+            [logits(head, part.to(head.weight.dtype))[:, 0] for part in data[split].features[0].split(8192)]
+        )
+        .cpu()
+        .numpy()
+        for split in ("val", "test")
+    }
+
+
+def grid_rows(settings: list[Setting], curve: Any, images: int) -> list[dict[str, Any]]:
+    """Each setting with its top-1 and loss after each epoch, on the `images` images that a rule picks on."""
+    return [
+        {
+            **asdict(setting),
+            "top1": [round(row[number] / images, 6) for row in curve["correct"]],
+            "loss": [round(row[number], 6) for row in curve["loss"]],
+        }
+        for number, setting in enumerate(settings)
+    ]
+
+
+def read_data(representation: Card, device: torch.device) -> dict[str, Data]:
+    """All splits of a representation."""
+    data = {}
+    for split in SPLITS:
+        features, labels = read_split(representation, split)
+        data[split] = Data(torch.from_numpy(features).to(device), torch.from_numpy(labels).to(device))
+    return data

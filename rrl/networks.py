@@ -10,7 +10,8 @@ from safetensors.torch import load, save
 from rrl.architectures import Trunk, build_trunk, parameter_count
 from rrl.errors import UserError
 from rrl.files import canonical_json, complete
-from rrl.provenance import Card, Job, remake
+from rrl.network_file import read_network_file
+from rrl.provenance import Card, Job
 
 
 def save_network(
@@ -40,17 +41,13 @@ def load_trunk(card: Card) -> Trunk:
 
     Raises UserError if the file is missing, was altered, or is not of the card's architecture.
     """
-    path = card.path.with_suffix(".safetensors")
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; {remake(path)}") from None
-    if sha256(content).hexdigest() != card.digest:
-        raise UserError(f"{path}: altered since {card.path} was written; {remake(path)}")
+    content = read_network_file(card)
     trunk = build_trunk(card.facts["arch"])
     try:
         tensors = load(content)
         trunk.load_state_dict({k.removeprefix("trunk."): v for k, v in tensors.items() if k.startswith("trunk.")})
     except (SafetensorError, RuntimeError) as error:
-        raise UserError(f"{path}: not a {card.facts['arch']}: {' '.join(str(error).split())}") from None
+        raise UserError(
+            f"{card.path.with_suffix('.safetensors')}: not a {card.facts['arch']}: {' '.join(str(error).split())}"
+        ) from None
     return trunk.eval()

@@ -3,6 +3,7 @@
 Nothing here reads a result; the workflow's rules and the keys that stages check come from this alone.
 """
 
+import itertools
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,9 @@ from rrl.code_version import code_version
 from rrl.command import flags
 from rrl.members import Member
 from rrl.provenance import plan_key
-from rrl.schema import Columns, Config, Pretrained, Table
+from rrl.runs import Run, setting_name
+from rrl.schema import Columns, Config, Finetuning, Pretrained, Table
+from rrl.transfers import MEMBERS_TRANSFER, OF_NETWORKS, transfer_name
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,56 @@ class Plan:
         return groups
 
     @cached_property
+    def finetunings(self) -> dict[str, Finetuning]:
+        """Target -> how networks are fine-tuned on it."""
+        return {target: of for of in self.config.finetunings.values() for target in of.targets}
+
+    def settings(self, target: str) -> dict[str, tuple[float, float, int]]:
+        """Name of each fine-tuning setting -> learning rate, weight decay, epochs."""
+        of = self.finetunings[target]
+        grid = itertools.product(of.learning_rates, of.weight_decays, of.epochs)
+        return {setting_name(*numbers): numbers for numbers in grid}
+
+    @cached_property
+    def kept(self) -> dict[str, Run]:
+        """Name of each run whose weights are kept -> the run: networks that two-stage fine-tuning starts from."""
+        networks = dict.fromkeys(
+            member.network for members in self.representations.values() if several(members) for member in members
+        )
+        runs = [
+            Run(network, target, selection, setting)
+            for target, of in self.finetunings.items()
+            for network in networks
+            for selection in of.selections
+            for setting in of.two_stage.settings
+        ]
+        return {run.name: run for run in runs}
+
+    @cached_property
+    def stage_one(self) -> dict[str, tuple[str, str, str]]:
+        """Representations of fine-tuned networks: name -> representation before, selection, setting."""
+        return {
+            f"{name}.{selection}-{setting}": (name, selection, setting)
+            for of in self.finetunings.values()
+            for selection in of.selections
+            for setting in of.two_stage.settings
+            for name, members in self.representations.items()
+            if several(members)
+        }
+
+    @cached_property
+    def runs(self) -> dict[str, Run]:
+        """Name of each run of fine-tuning that can be asked for -> the run."""
+        runs = [
+            Run(representation, target, selection, setting)
+            for target, of in self.finetunings.items()
+            for representation in self.representations
+            for selection in of.selections
+            for setting in self.settings(target)
+        ]
+        return {run.name: run for run in runs}
+
+    @cached_property
     def representations(self) -> dict[str, list[Member]]:
         """Name of each representation -> its members; also each single member that an ensemble needs."""
         members = {network: [Member(network, None)] for network in self.networks}
@@ -92,6 +145,8 @@ class Plan:
         return self._job("target", f"targets/{target}", settings)
 
     def network(self, network: str) -> Planned:
+        if network in self.kept:
+            return self._finetune(f"networks/{network}", self.kept[network])
         family, seed = self.networks[network]
         of = self.config.networks[family]
         transform = self.config.targets[of.target].transform.model_dump()
@@ -108,33 +163,67 @@ class Plan:
             "extract", f"features/{target}/{network}", settings, self.target(target), self.network(network)
         )
 
+    def members(self, target: str, representation: str) -> list[Member]:
+        """Also of a representation of fine-tuned networks."""
+        if representation not in self.stage_one:
+            return self.representations[representation]
+        before, selection, setting = self.stage_one[representation]
+        runs = [Run(member.network, target, selection, setting) for member in self.representations[before]]
+        return [Member(run.name, None) for run in runs]
+
     def representation(self, target: str, representation: str) -> Planned:
-        members = self.representations[representation]
+        members = self.members(target, representation)
         features = [self.features(target, member.network) for member in members]
         settings = {"members": [str(member) for member in members]}
         return self._job("represent", f"representations/{target}/{representation}", settings, *features)
 
+    def finetuned(self, run: str) -> Planned:
+        """One setting of fine-tuning, by the name of the run."""
+        return self._finetune(f"finetuned/{run}", self.runs[run])
+
+    def _finetune(self, artifact: str, run: Run) -> Planned:
+        of = self.finetunings[run.target]
+        learning_rate, weight_decay, epochs = self.settings(run.target)[run.setting]
+        recipe = of.model_dump(
+            include={"steps_per_epoch", "batch_size", "momentum", "nesterov", "decay_norm", "schedule", "seed"}
+        )
+        settings = {"selection": run.selection, "shots": of.targets[run.target]}
+        settings |= {"evaluation_batch_size": self.config.features.batch_size}
+        settings |= {"learning_rate": learning_rate, "weight_decay": weight_decay, "epochs": epochs} | recipe
+        settings |= self.config.targets[run.target].transform.model_dump()
+        networks = dict.fromkeys(member.network for member in self.representations[run.representation])
+        return self._job("finetune", artifact, settings, self.target(run.target), *map(self.network, networks))
+
     def record(self, target: str, representation: str, transfer: str) -> Planned:
         artifact = f"records/{target}/{representation}/{transfer}"
-        whole = self.representation(target, representation)
-        if transfer == "ensemble":
-            alone = [self.record(target, name, "linear_probe") for name in self.members_alone(representation)]
-            return self._job("ensemble", artifact, {}, whole, *alone)
-        of = self.config.targets[target]
-        settings = {"shots": of.shots} | self.config.probes[of.probe].model_dump()
-        return self._job("probe", artifact, settings, whole)
-
-    def members_alone(self, representation: str) -> list[str]:
-        """The one-member representation of each member."""
-        return [single_name(member) for member in self.representations[representation]]
+        if transfer == "linear_probe":
+            of = self.config.targets[target]
+            settings = {"shots": of.shots} | self.config.probes[of.probe].model_dump()
+            return self._job("probe", artifact, settings, self.representation(target, representation))
+        if transfer in MEMBERS_TRANSFER:
+            names = [single_name(member) for member in self.representations[representation]]
+            alone = [self.record(target, name, MEMBERS_TRANSFER[transfer]) for name in names]
+            return self._job("ensemble", artifact, {}, *alone)
+        finetuning = self.finetunings[target]
+        if transfer == "finetune":
+            grid = itertools.product(finetuning.selections, self.settings(target))
+            runs = [Run(representation, target, selection, setting) for selection, setting in grid]
+            return self._job("merge", artifact, {}, *(self.finetuned(run.name) for run in runs))
+        stage_one = itertools.product(finetuning.selections, finetuning.two_stage.settings)
+        starts = [f"{representation}.{selection}-{setting}" for selection, setting in stage_one]
+        networks = [self.network(member.network) for start in starts for member in self.members(target, start)]
+        settings = finetuning.two_stage.model_dump(exclude={"settings"}) if transfer == "two_stage" else {}
+        cards = [self.representation(target, start) for start in starts]
+        return self._job(transfer, artifact, settings, *cards, *networks)
 
     def table(self, table: str) -> Planned:
         of = self.config.tables[table]
         rows = [
             {
                 "method": row.method,
-                "transfer": row.transfer,
+                "ensemble": row.ensemble,
                 "representations": self.groups[row.group],
+                "transfers": [self.cell(row.group, column.transfer, row.ensemble) for column in of.columns],
                 "architecture": self.architecture(self.groups[row.group][0]),
                 "spread": self.spread(row.group),
             }
@@ -148,21 +237,53 @@ class Plan:
         }
         return self._job("table", table, {"layout": layout}, *self.cells(of))
 
+    def cell(self, group: str, transfer: str, ensemble: bool) -> str | None:
+        """The transfer that a cell shows; None where there is none: two-stage fine-tuning of one network."""
+        name = transfer_name(transfer, ensemble)
+        members = self.representations[self.groups[group][0]]
+        return name if name not in OF_NETWORKS or several(members) else None
+
     def cells(self, table: Table) -> list[Planned]:
-        """The record of every cell, in the order of the table."""
-        targets = dict.fromkeys(column.target for column in table.columns)
-        return [
-            self.record(target, name, row.transfer)
+        """The records of a table, in its order."""
+        cells = {
+            (column.target, name, transfer): None
             for row in table.rows
             for name in self.groups[row.group]
-            for target in targets
-        ]
+            for column in table.columns
+            if (transfer := self.cell(row.group, column.transfer, row.ensemble))
+        }
+        return [self.record(*cell) for cell in cells]
+
+    def figure(self, figure: str) -> Planned:
+        of = self.config.figures[figure]
+        records: dict[str, Planned] = {}
+        rows = []
+        for row in of.rows:
+            shown = []
+            for series in row.series:
+                transfer = transfer_name(series.transfer, series.ensemble)
+                groups = [self.groups[group] for group in series.groups]
+                for panel in row.panels:
+                    for name in itertools.chain(*groups):
+                        job = self.record(panel.target, name, transfer)
+                        records[job.artifact] = job
+                shown.append({"label": series.label, "transfer": transfer, "groups": groups})
+            rows.append({"title": row.title, "panels": [panel.model_dump() for panel in row.panels], "series": shown})
+        layout = {"caption": of.caption, "selection": of.selection, "rows": rows}
+        return self._job("figure", f"figures/{figure}", {"layout": layout}, *records.values())
 
     def collection(self) -> Planned:
-        """All records that some table shows."""
+        """All records that some table shows; those of figures are among them."""
         tables = self.config.tables.values()
         records = {job.artifact: job for table in tables for job in self.cells(table)}
-        methods = {name: row.method for table in tables for row in table.rows for name in self.groups[row.group]}
+        methods = {
+            f"{name}/{transfer}": row.method
+            for table in tables
+            for row in table.rows
+            for column in table.columns
+            if (transfer := self.cell(row.group, column.transfer, row.ensemble))
+            for name in self.groups[row.group]
+        }
         return self._job("collect", "records", {"methods": methods}, *records.values())
 
     def architecture(self, representation: str) -> str:
@@ -175,6 +296,11 @@ class Plan:
     def spread(self, group: str) -> str:
         """What the representations of a group differ in."""
         return "seeds" if group in self.config.networks else "windows"
+
+
+def several(members: list[Member]) -> bool:
+    """Whether a representation is of two or more whole networks."""
+    return len(members) > 1 and all(member.columns is None for member in members)
 
 
 def single_name(member: Member) -> str:

@@ -3,28 +3,18 @@
 The seed changes the initialisation, the batch order and the augmentation, nothing else.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from rrl.architectures import Network, build_trunk
+from rrl.batches import epoch_batches
 from rrl.command import Command, build, run
-from rrl.images import TRANSFORM_FLAGS, Split, Transform, augment, load_split, normalise
+from rrl.images import TRANSFORM_FLAGS, Transform, load_split
 from rrl.networks import save_network
-from rrl.randomness import generator, stream
-from rrl.train import RECIPE_FLAGS, Recipe, prepare, shuffled, train
-
-
-def epoch_batches(
-    data: Split, transform: Transform, batch_size: int, seed: int, epoch: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """One pass in an order and with an augmentation that depend on (seed, epoch) only."""
-    labels = torch.from_numpy(data.labels)
-    for chosen in shuffled(len(labels), batch_size, generator("batches", seed, epoch)):
-        images = augment(data.images[chosen.numpy()], chosen.numpy(), f"pretrain/{seed}/{epoch}", transform)
-        yield torch.from_numpy(normalise(images, transform)), labels[chosen]
+from rrl.randomness import stream
+from rrl.train import RECIPE_FLAGS, Recipe, prepare, train
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -54,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         steps,
         recipe,
         device,
+        after_epoch=lambda epoch: None,
     )
     modules = {"trunk": network.trunk, "head": network.head}
     save_network(job, arguments.output, arguments.name, modules, arguments.arch, "pretrain", arguments.seed, {})

@@ -10,66 +10,24 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from rrl.command import Command, build, count_or_all, run
-from rrl.features import read_split
-from rrl.heads import PROBE_FLAGS, Data, Probe, Selection, Setting, train_heads, trainings
+from rrl.command import Command, boolean, build, count_or_all, run
+from rrl.heads import (
+    HEAD_TRAINING_FLAGS,
+    HeadTraining,
+    Setting,
+    grid_rows,
+    initial_head,
+    read_data,
+    scores_of,
+    train_heads,
+    trainings,
+)
 from rrl.logits import write_logits
-from rrl.members import SPLITS
-from rrl.record import write_record
-from rrl.sweep import logits
+from rrl.record import entry, subject, write_record
 from rrl.train import prepare
-
-
-def result(
-    rule: str,
-    shots: int | str,
-    selection: Selection,
-    curves: Any,
-    settings: list[Setting],
-    data: dict[str, Data],
-    n: int,
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """One entry of the record, and the logits (N, C) of val and test by the head that was picked."""
-    assert selection.head is not None
-    scores = {
-        split: torch.cat([logits(selection.head, part.float())[:, 0] for part in data[split].features[0].split(8192)])
-        for split in ("val", "test")
-    }
-    top1 = {split: int((score.argmax(1) == data[split].labels).sum()) / len(score) for split, score in scores.items()}
-    picked = settings[selection.setting]
-    images = len(data[selection.split].labels)
-    grid = [
-        {
-            "learning_rate": setting.learning_rate,
-            "weight_decay": setting.weight_decay,
-            "top1": [round(row[number] / images, 6) for row in curves[selection.split]["correct"]],
-            "loss": [round(row[number], 6) for row in curves[selection.split]["loss"]],
-        }
-        for number, setting in enumerate(settings)
-    ]
-    entry = {
-        "shots": shots,
-        "selection": rule,
-        "selected_on": selection.split,
-        "n_train": n,
-        "n_val": len(data["val"].labels),
-        "n_test": len(data["test"].labels),
-        "selected": {
-            "learning_rate": picked.learning_rate,
-            "weight_decay": picked.weight_decay,
-            "epoch": selection.epoch + 1,
-        },
-        "top1": top1["test"],
-        "val_top1": None if rule == "paper" and shots == "all" else top1["val"],  # val was trained on
-        "grid": grid,
-    }
-    return entry, scores
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -78,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.setting("--shots", count_or_all, "training images per class, each a probe of its own, or all", many=True)
     command.setting("--learning-rates", float, "base learning rates of the grid", many=True)
     command.setting("--weight-decays", float, "weight decays of the grid", many=True)
-    command.fields(Probe, PROBE_FLAGS)
+    command.fields(HeadTraining, HEAD_TRAINING_FLAGS)
+    command.setting("--batch-norm", boolean, "batch norm in front of the linear layer: true or false")
     command.place("--threads", int, "threads of torch")
     command.place("--logits", Path, "logits to write")
     command.place("--output", Path, "record to write")
@@ -86,27 +45,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     started = time.time()
 
     device = prepare(arguments.threads)
-    representation, probe = arguments.representation, build(Probe, arguments)
-    data = {}
-    for split in SPLITS:
-        features, labels = read_split(representation, split)
-        data[split] = Data(torch.from_numpy(features).to(device), torch.from_numpy(labels).to(device))
+    representation, training = arguments.representation, build(HeadTraining, arguments)
+    data = read_data(representation, device)
+    labels = {split: data[split].labels.cpu().numpy() for split in ("val", "test")}
     settings = [Setting(rate, decay) for rate in arguments.learning_rates for decay in arguments.weight_decays]
+    head = initial_head(representation.facts["classes"], representation.facts["feature_dim"], training.seed)
     entries, scores = [], {}
     for shots in arguments.shots:
         for rules, images in trainings(data, shots):
-            classes = representation.facts["classes"]
-            selections, curves = train_heads(images, data, rules, classes, settings, probe)
+            selections, curves = train_heads(head, images, data, rules, settings, training, arguments.batch_norm)
             for rule, selection in selections.items():
-                entry, logits_of = result(rule, shots, selection, curves, settings, data, len(images.labels))
-                print(
-                    f"shots {shots} {rule}: {json.dumps(entry['selected'])} top1 {entry['top1']:.4f}", file=sys.stderr
-                )
-                entries.append(entry)
-                scores[f"{shots}/{rule}"] = {split: score.cpu().numpy() for split, score in logits_of.items()}
-    labels_of = {split: data[split].labels.cpu().numpy() for split in ("val", "test")}
-    digest = write_logits(arguments.logits, scores, labels_of)
-    write_record(arguments.output, job, representation, "linear_probe", entries, digest, started)
+                grid = grid_rows(settings, curves[selection.split], len(labels[selection.split]))
+                selected = asdict(settings[selection.setting]) | {"epoch": selection.epoch + 1}
+                picked = scores_of(selection, data)
+                entries.append(entry(shots, rule, len(images.labels), picked, labels, selected, grid))
+                scores[f"{shots}/{rule}"] = picked
+                print(f"shots {shots} {rule}: {json.dumps(selected)} top1 {entries[-1]['top1']:.4f}", file=sys.stderr)
+    digest = write_logits(arguments.logits, scores, labels)
+    write_record(arguments.output, job, subject(representation), "linear_probe", entries, digest, started)
 
 
 if __name__ == "__main__":

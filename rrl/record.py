@@ -8,6 +8,7 @@ record itself is the same, byte for byte, whenever and wherever it is made again
 import platform
 import socket
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +19,51 @@ from rrl.provenance import Card, Job
 SELECTED_ON = {"heldout": "val", "paper": "test"}
 
 
-def write_record(
-    path: Path,
-    job: Job,
-    representation: Card,
-    transfer: str,
-    results: list[dict[str, Any]],
-    digest: str,
-    started: float,
-) -> None:
-    """results : entries with at least shots, selection, top1 (a fraction), n_train, n_val, n_test, selected."""
+@dataclass(frozen=True)
+class Subject:
+    """What a record is about. members: networks or column ranges of them; seeds and parameters: of the networks."""
+
+    target: str
+    representation: str
+    members: list[str]
+    seeds: list[int]
+    parameters: int
+    feature_dim: int
+
+
+def subject(representation: Card) -> Subject:
     _, target, name = representation.artifact.split("/")
-    facts = {
-        "target": target,
-        "representation": name,
-        "transfer": transfer,
-        "members": [member["member"] for member in representation.facts["members"]],
-        "seeds": representation.facts["seeds"],
-        "parameters": representation.facts["parameters"],
-        "feature_dim": representation.facts["feature_dim"],
-        "results": results,
+    facts = representation.facts
+    members = [member["member"] for member in facts["members"]]
+    return Subject(target, name, members, facts["seeds"], facts["parameters"], facts["feature_dim"])
+
+
+def entry(
+    shots: int | str, rule: str, n_train: int, scores: dict[str, Any], labels: dict[str, Any], selected: Any, grid: Any
+) -> dict[str, Any]:
+    """One result: a number of shots and a selection rule.
+
+    scores : val and test -> logits (N, C) of what was picked; labels : the same -> (N,); numpy arrays.
+    selected : the setting and epoch that were picked, of an ensemble those of each member; grid : every setting
+    with a curve per epoch, None for an ensemble.
+    """
+    top1 = {split: float((scores[split].argmax(1) == labels[split]).mean()) for split in labels}
+    return {
+        "shots": shots,
+        "selection": rule,
+        "selected_on": SELECTED_ON[rule],
+        "n_train": n_train,
+        "n_val": len(labels["val"]),
+        "n_test": len(labels["test"]),
+        "selected": selected,
+        "top1": top1["test"],
+        "val_top1": None if rule == "paper" and shots == "all" else top1["val"],  # val was trained on
+        "grid": grid,
     }
+
+
+def write_run(path: Path, started: float) -> None:
+    """Times and host of the job whose card is at `path`."""
     run = {
         "seconds": round(time.time() - started, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -46,7 +71,24 @@ def write_record(
         "python": platform.python_version(),
     }
     write_json(path.with_suffix(".run.json"), run)
-    job.write_card(path, f"records/{target}/{name}/{transfer}", digest, facts)
+
+
+def write_record(
+    path: Path,
+    job: Job,
+    about: Subject,
+    transfer: str,
+    results: list[dict[str, Any]],
+    digest: str,
+    started: float,
+    members_transfer: str | None = None,
+) -> None:
+    """results : of `entry`.
+    members_transfer : of an ensemble, how its members were trained.
+    """
+    facts = {**asdict(about), "transfer": transfer, "of": members_transfer, "results": results}
+    write_run(path, started)
+    job.write_card(path, f"records/{about.target}/{about.representation}/{path.stem}", digest, facts)
 
 
 def rows(record: Card) -> list[dict[str, Any]]:
@@ -58,12 +100,15 @@ def rows(record: Card) -> list[dict[str, Any]]:
             "shots": entry["shots"],
             "representation": facts["representation"],
             "transfer": facts["transfer"],
+            "of": facts["of"],
             "selection": entry["selection"],
             "top1": entry["top1"],
+            "n_train": entry["n_train"],
             "n_test": entry["n_test"],
             "parameters": facts["parameters"],
             "feature_dim": facts["feature_dim"],
             "seeds": "+".join(str(seed) for seed in facts["seeds"]),
+            "record": f"{record.artifact}.json",
         }
         for entry in facts["results"]
     ]

@@ -1,11 +1,14 @@
 """Names in a config that must be declared elsewhere in it."""
 
 import difflib
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rrl.architecture_names import parse_architecture
 from rrl.errors import UserError
+from rrl.runs import setting_name
+from rrl.transfers import OF_NETWORKS, SEPARATE, transfer_name
 
 
 def allowed(found: str, names: Sequence[str]) -> str:
@@ -16,7 +19,9 @@ def allowed(found: str, names: Sequence[str]) -> str:
 
 def dangling(content: Any) -> list[str]:
     """A line for each name that refers to nothing. Parts of the wrong shape are passed over: the schema names them."""
-    sections = ("targets", "recipes", "networks", "representations", "probes", "tables")
+    sections = (
+        "targets", "recipes", "networks", "representations", "probes", "finetunings", "tables", "figures"
+    )  # fmt: skip
     return list(_dangling({name: _entries(content.get(name)) for name in sections}, content))
 
 
@@ -30,10 +35,12 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
         if family.get("origin") == "pretrain":
             yield from _unknown(f"networks.{name}.recipe", family.get("recipe"), config["recipes"])
     groups: dict[str, int] = dict.fromkeys(config["networks"], 1)
+    columns_of_one: set[str] = set()
     for name, entry in config["representations"].items():
         if "columns" in entry:
             yield from _unknown(f"representations.{name}", name, config["networks"])
             groups[name] = len(_list(entry["columns"]))
+            columns_of_one.add(name)
             arch = config["networks"].get(name, {}).get("arch")
             for number, columns in enumerate(_list(entry["columns"])):
                 if mistake := _not_columns(columns, arch):
@@ -59,26 +66,122 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
                 f"features.views: found {views}; targets.{name}.transform does not augment, "
                 "allowed is 1, or a transform with pad above 0 or flip true"
             )
+    yield from _of_finetunings(config["finetunings"], config["targets"])
     for name, table in config["tables"].items():
         if name == "records":
             yield "tables.records: found name 'records'; records.csv is written for every experiment, take another name"
-        yield from _of_table(f"tables.{name}", table, config["targets"], groups)
+        yield from _of_table(f"tables.{name}", table, config, groups, columns_of_one)
+    for name, figure in config["figures"].items():
+        yield from _of_figure(f"figures.{name}", figure, config["tables"], groups, columns_of_one)
 
 
-def _of_table(place: str, table: Any, targets: dict[str, Any], groups: dict[str, int]) -> Iterator[str]:
-    for number, column in enumerate(_list(table.get("columns"))):
+def _of_finetunings(finetunings: dict[str, Any], targets: dict[str, Any]) -> Iterator[str]:
+    first: dict[str, str] = {}
+    for name, of in finetunings.items():
+        place = f"finetunings.{name}"
+        for target, shots in of["targets"].items() if isinstance(of.get("targets"), dict) else ():
+            yield from _unknown(f"{place}.targets", target, targets)
+            if target in first:
+                yield f"{place}.targets: found {target}, which is in finetunings.{first[target]} too; allowed is one"
+            first.setdefault(target, name)
+            available = targets.get(target, {}).get("train_per_class")
+            if isinstance(shots, int) and isinstance(available, int) and shots > available:
+                yield f"{place}.targets.{target}: found {shots}; allowed are at most its {available} images per class"
+        known = _settings(of)
+        two_stage = of.get("two_stage")
+        for number, setting in enumerate(_list(two_stage.get("settings")) if isinstance(two_stage, dict) else []):
+            if known:
+                yield from _unknown(f"{place}.two_stage.settings[{number}]", setting, dict.fromkeys(known))
+
+
+def _settings(finetuning: dict[str, Any]) -> list[str]:
+    """Names of the settings of the grid; none if it has another shape."""
+    grid = [_list(finetuning.get(key)) for key in ("learning_rates", "weight_decays", "epochs")]
+    try:
+        return [setting_name(float(rate), float(decay), epochs) for rate, decay, epochs in itertools.product(*grid)]
+    except (TypeError, ValueError):
+        return []
+
+
+def _of_table(
+    place: str, table: Any, config: dict[str, dict[str, Any]], groups: dict[str, int], columns_of_one: set[str]
+) -> Iterator[str]:
+    targets, finetuned_on = config["targets"], _finetuned_on(config["finetunings"])
+    columns = [column for column in _list(table.get("columns")) if isinstance(column, dict)]
+    for number, column in enumerate(columns):
         at = f"{place}.columns[{number}]"
-        name = column.get("target") if isinstance(column, dict) else None
+        name = column.get("target")
         yield from _unknown(f"{at}.target", name, targets)
-        shots = _list(targets.get(str(name), {}).get("shots"))
-        if shots and isinstance(column, dict) and "shots" in column and column["shots"] not in shots:
-            yield f"{at}.shots: found {column['shots']!r}; allowed are those of targets.{name}.shots: {shots}"
+        if name not in targets or "shots" not in column:
+            continue
+        if column.get("transfer") == "linear_probe":
+            shots, where = _list(targets[name].get("shots")), f"targets.{name}.shots"
+        elif name in finetuned_on:
+            shots, where = [finetuned_on[name]], f"finetunings.*.targets.{name}"
+        else:
+            yield f"{at}.target: found {name}, on which nothing is fine-tuned; allowed: {', '.join(finetuned_on)}"
+            continue
+        if shots and column["shots"] not in shots:
+            yield f"{at}.shots: found {column['shots']!r}; allowed are those of {where}: {shots}"
     for number, row in enumerate(_list(table.get("rows"))):
         at = f"{place}.rows[{number}]"
         name = row.get("group") if isinstance(row, dict) else None
         yield from _unknown(f"{at}.group", name, groups)
-        if isinstance(row, dict) and row.get("transfer") == "ensemble" and groups.get(str(name)) == 1:
-            yield f"{at}.transfer: found ensemble; {name} has one member, allowed are groups of two or more"
+        if isinstance(row, dict) and row.get("ensemble") is True and groups.get(str(name)) == 1:
+            yield f"{at}.ensemble: found true; {name} has one member, allowed are groups of two or more"
+            continue
+        shown = {str(column.get("transfer")) for column in columns} & set(SEPARATE)
+        names = {transfer_name(transfer, isinstance(row, dict) and row.get("ensemble") is True) for transfer in shown}
+        if (groups.get(str(name)) == 1 or name in columns_of_one) and names and names <= set(OF_NETWORKS):
+            yield f"{at}.group: found {name}, which would be an empty row; allowed are groups of two or more networks"
+
+
+def _of_figure(
+    place: str, figure: Any, tables: dict[str, Any], groups: dict[str, int], columns_of_one: set[str]
+) -> Iterator[str]:
+    """Every number of a figure is also a number of a table."""
+    cells = {
+        (row.get("group"), row.get("ensemble"), column.get("transfer"), column.get("target"), column.get("shots"))
+        for table in tables.values()
+        for row in _list(table.get("rows"))
+        for column in _list(table.get("columns"))
+        if isinstance(row, dict) and isinstance(column, dict)
+    }
+    rows = [row for row in _list(figure.get("rows")) if isinstance(row, dict)]
+    for number, row in enumerate(rows):
+        panels = [panel for panel in _list(row.get("panels")) if isinstance(panel, dict)]
+        for count, series in enumerate(_list(row.get("series"))):
+            at = f"{place}.rows[{number}].series[{count}]"
+            for group in _list(series.get("groups")) if isinstance(series, dict) else []:
+                if group not in groups:
+                    yield from _unknown(f"{at}.groups", group, groups)
+                    continue
+                transfer = transfer_name(str(series.get("transfer")), series.get("ensemble") is True)
+                if (groups[group] == 1 or group in columns_of_one) and transfer in OF_NETWORKS:
+                    yield f"{at}.groups: found {group}; allowed with {transfer} are groups of two or more networks"
+                    continue
+                for panel in panels:
+                    shown = (
+                        group,
+                        series.get("ensemble"),
+                        series.get("transfer"),
+                        panel.get("target"),
+                        panel.get("shots"),
+                    )
+                    if shown not in cells:
+                        yield (
+                            f"{at}.groups: found {group} with transfer {shown[2]}, ensemble {shown[1]} on {shown[3]}, "
+                            f"shots {shown[4]}; allowed are cells of tables: add the row or column to one"
+                        )
+
+
+def _finetuned_on(finetunings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        target: shots
+        for of in finetunings.values()
+        if isinstance(of.get("targets"), dict)
+        for target, shots in of["targets"].items()
+    }
 
 
 def _not_an_architecture(name: str) -> str:

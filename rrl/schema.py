@@ -33,6 +33,8 @@ Channels = Annotated[list[Number], Field(min_length=3, max_length=3)]
 Seed = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(-[a-z0-9_]+)*$")]
 Shots = Annotated[int | str, AfterValidator(_shots)]
+Selection = Literal["heldout", "paper"]
+Selections = Annotated[list[Selection], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class Strict(BaseModel):
@@ -146,20 +148,48 @@ class Columns(Strict):
     columns: Annotated[list[Annotated[list[Seed], Field(min_length=2, max_length=2)]], Field(min_length=1)]
 
 
-class Probe(Strict):
+class HeadTraining(Strict):
+    """Of linear heads on cached features."""
+
     learning_rates: Annotated[list[Positive], Field(min_length=1), AfterValidator(_distinct)]
-    weight_decays: Annotated[list[NotNegative], Field(min_length=1), AfterValidator(_distinct)]
     epochs: Count
     steps_per_epoch: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)]
     momentum: Annotated[Number, Field(ge=0, lt=1)]
     nesterov: bool
     schedule: Schedule
-    batch_norm: bool
     seed: Seed
 
 
+class Probe(HeadTraining):
+    weight_decays: Annotated[list[NotNegative], Field(min_length=1), AfterValidator(_distinct)]
+    batch_norm: bool
+
+
+class TwoStage(HeadTraining):
+    settings: Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)] = Field(
+        description="settings of the first stage, whose weight decay is that of the second too"
+    )
+
+
+class Finetuning(Strict):
+    targets: dict[Name, Shots] = Field(description="target -> training images per class")
+    selections: Selections
+    learning_rates: Annotated[list[Positive], Field(min_length=1), AfterValidator(_distinct)]
+    weight_decays: Annotated[list[NotNegative], Field(min_length=1), AfterValidator(_distinct)]
+    epochs: Annotated[list[Count], Field(min_length=1), AfterValidator(_distinct)]
+    steps_per_epoch: Annotated[int, Field(ge=0)]
+    batch_size: Annotated[int, Field(ge=2)]
+    momentum: Annotated[Number, Field(ge=0, lt=1)]
+    nesterov: bool
+    decay_norm: bool
+    schedule: Schedule
+    seed: Seed
+    two_stage: TwoStage
+
+
 class Column(Strict):
+    transfer: Literal["linear_probe", "finetune", "two_stage"]
     target: Name
     shots: Shots
 
@@ -167,14 +197,38 @@ class Column(Strict):
 class Row(Strict):
     method: str
     group: Name
-    transfer: Literal["linear_probe", "ensemble"]
+    ensemble: bool = Field(description="of members trained separately, in place of the column's transfer")
 
 
 class Table(Strict):
     caption: str
-    selections: Annotated[list[Literal["heldout", "paper"]], Field(min_length=1), AfterValidator(_distinct)]
+    selections: Selections
     columns: Annotated[list[Column], Field(min_length=1), AfterValidator(_distinct)]
     rows: Annotated[list[Row], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class Series(Strict):
+    label: str
+    transfer: Literal["linear_probe", "finetune", "two_stage"]
+    groups: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
+    ensemble: bool
+
+
+class Panel(Strict):
+    target: Name
+    shots: Shots
+
+
+class PanelRow(Strict):
+    title: str
+    panels: Annotated[list[Panel], Field(min_length=1), AfterValidator(_distinct)]
+    series: Annotated[list[Series], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class Figure(Strict):
+    caption: str
+    selection: Selection
+    rows: Annotated[list[PanelRow], Field(min_length=1)]
 
 
 class Config(Strict):
@@ -192,4 +246,6 @@ class Config(Strict):
         ],
     ]
     probes: dict[Name, Probe]
+    finetunings: dict[Name, Finetuning]
     tables: dict[Name, Table]
+    figures: dict[Name, Figure]

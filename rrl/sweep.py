@@ -23,7 +23,7 @@ STATISTICS_MOMENTUM = 0.1  # of torch.nn.BatchNorm1d
 @dataclass
 class Heads:
     """weight (S, C, D), bias (S, C); scale and shift (S, D) of the batch norm, mean and variance (D,) of its
-    running statistics. Without batch norm scale and shift stay 1 and 0 and are not trained."""
+    running statistics. Without batch norm all four stay what makes the normalisation the identity."""
 
     weight: Tensor
     bias: Tensor
@@ -33,16 +33,16 @@ class Heads:
     variance: Tensor
 
     @staticmethod
-    def create(weight: Tensor, bias: Tensor, settings: int) -> "Heads":
-        """S copies of one initial linear layer, weight (C, D) and bias (C,)."""
+    def create(weight: Tensor, bias: Tensor, settings: int, batch_norm: bool) -> "Heads":
+        """S copies of one initial linear layer, weight (C, D) and bias (C,), in its type and on its device."""
         depth = weight.shape[1]
         return Heads(
             weight=weight.repeat(settings, 1, 1),
             bias=bias.repeat(settings, 1),
-            scale=torch.ones(settings, depth, device=weight.device),
-            shift=torch.zeros(settings, depth, device=weight.device),
-            mean=torch.zeros(depth, device=weight.device),
-            variance=torch.ones(depth, device=weight.device),
+            scale=weight.new_ones(settings, depth),
+            shift=weight.new_zeros(settings, depth),
+            mean=weight.new_zeros(depth),
+            variance=weight.new_full((depth,), 1.0 if batch_norm else 1.0 - EPSILON),
         )
 
     def of(self, setting: int) -> "Heads":
@@ -132,7 +132,7 @@ def evaluate(heads: Heads, x: Tensor, labels: Tensor, rows: int = 8192) -> tuple
     correct = torch.zeros(settings, dtype=torch.int64, device=x.device)
     loss = torch.zeros(settings, dtype=torch.float64, device=x.device)
     for part, truth in zip(x.split(rows), labels.split(rows), strict=True):
-        scores = logits(heads, part.float())
+        scores = logits(heads, part.to(heads.weight.dtype))
         correct += (scores.argmax(2) == truth[:, None]).sum(0)
         truths = truth[:, None].expand(-1, settings)
         loss += cross_entropy(scores.permute(0, 2, 1), truths, reduction="none").sum(0).double()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 
 from rrl.errors import UserError
 from rrl.schedule import Schedule, learning_rates
@@ -40,30 +41,37 @@ RECIPE_FLAGS = {
 Batches = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
 
 
-def train(network: nn.Module, batches: Batches, steps_per_epoch: int, recipe: Recipe, device: torch.device) -> None:
+def train(
+    network: nn.Module,
+    batches: Batches,
+    steps_per_epoch: int,
+    recipe: Recipe,
+    device: torch.device,
+    after_epoch: Callable[[int], None],
+) -> None:
     """Train `network` in place by cross-entropy.
 
     batches : epoch to an iterator of steps_per_epoch pairs, inputs (B, ...) and labels (B,) int64.
+    after_epoch : called with the number of each epoch, from 0, when it is over.
     Raises UserError at the first loss that is not finite, with its epoch and step.
     """
-    optimizer = torch.optim.SGD(
-        parameter_groups(network, recipe), lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov
-    )
+    groups: list[tuple[list[Tensor], float, list[Tensor | None]]] = [
+        (parameters, decay, [None] * len(parameters)) for parameters, decay in parameter_groups(network, recipe)
+    ]
     rates = learning_rates(recipe.schedule, recipe.learning_rate, recipe.epochs, steps_per_epoch)
     loss_function = nn.CrossEntropyLoss()
-    network.train()
     for epoch in range(recipe.epochs):
+        network.train()
         correct = seen = 0
         total_loss = 0.0
         for step, (inputs, labels) in enumerate(batches(epoch)):
-            for group in optimizer.param_groups:
-                group["lr"] = rates[epoch * steps_per_epoch + step]
             inputs, labels = inputs.to(device), labels.to(device)
             logits = network(inputs)
             loss = loss_function(logits, labels)
-            optimizer.zero_grad()
+            network.zero_grad()
             loss.backward()
-            optimizer.step()
+            for parameters, decay, velocities in groups:
+                descend(parameters, velocities, rates[epoch * steps_per_epoch + step], decay, recipe)
             if not math.isfinite(loss.item()):
                 raise UserError(f"epoch {epoch + 1}, step {step + 1}: the loss is {loss.item()}; lower learning_rate")
             total_loss += loss.item() * len(labels)
@@ -72,25 +80,36 @@ def train(network: nn.Module, batches: Batches, steps_per_epoch: int, recipe: Re
         print(
             f"epoch {epoch + 1}/{recipe.epochs} loss {total_loss / seen:.4f} top1 {correct / seen:.4f}", file=sys.stderr
         )
+        after_epoch(epoch)
 
 
-def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, object]]:
-    """Two groups: what is decayed, and the parameters of normalisation layers where they are not."""
+@torch.no_grad()
+def descend(
+    parameters: list[Tensor], velocities: list[Tensor | None], rate: float, decay: float, recipe: Recipe
+) -> None:
+    """One step of torch.optim.SGD on parameters that have gradients; velocities start as None.
+
+    Its functional form: the optimizer class imports a second and a half of the compiler for its first step.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    assert len(gradients) == len(parameters)
+    sgd(
+        parameters, gradients, velocities, lr=rate, momentum=recipe.momentum, weight_decay=decay, dampening=0.0,
+        nesterov=recipe.nesterov, maximize=False, foreach=True,
+    )  # fmt: skip
+
+
+def parameter_groups(network: nn.Module, recipe: Recipe) -> list[tuple[list[Tensor], float]]:
+    """Parameters and their weight decay, in two groups: those of normalisation layers may be spared."""
     norms = {
         id(parameter)
         for module in network.modules()
         if isinstance(module, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm)
         for parameter in module.parameters()
     }
-    spared = [p for p in network.parameters() if id(p) in norms and not recipe.decay_norm]
-    decayed = [p for p in network.parameters() if id(p) not in norms or recipe.decay_norm]
-    groups: list[dict[str, object]] = [{"params": decayed, "weight_decay": recipe.weight_decay}]
-    return groups + ([{"params": spared, "weight_decay": 0.0}] if spared else [])
-
-
-def shuffled(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Positions of one pass over `count` images in random order; the last, smaller batch is used."""
-    yield from torch.randperm(count, generator=generator).split(batch_size)
+    spared: list[Tensor] = [p for p in network.parameters() if id(p) in norms and not recipe.decay_norm]
+    decayed: list[Tensor] = [p for p in network.parameters() if id(p) not in norms or recipe.decay_norm]
+    return [(decayed, recipe.weight_decay)] + ([(spared, 0.0)] if spared else [])
 
 
 def prepare(threads: int) -> torch.device:

@@ -9,7 +9,10 @@ import pytest
 from rrl import code_version as versions
 from rrl.command import flags
 
-STAGES = ["target", "pretrain", "random_network", "extract", "represent", "probe", "ensemble", "collect", "table"]
+STAGES = [
+    "target", "pretrain", "random_network", "extract", "represent", "probe", "finetune", "merge", "two_stage",
+    "averaged_head", "ensemble", "collect", "table", "figure",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ NOW = {stage: versions.code_version(stage) for stage in STAGES}
     [
         ("HEAD_STD = 0.01", "# a comment\nHEAD_STD = 0.01"),
         ("HEAD_STD = 0.01", "HEAD_STD = (\n    0.01\n)"),
-        ('"""Positions of the first', '"""Says something else. Positions of the first'),
+        ('"""weight (C, D)', '"""Says something else. weight (C, D)'),
         ('"""Training linear heads', '"""Another docstring: linear heads'),
     ],
 )
@@ -54,19 +57,27 @@ def test_comments_docstrings_and_layout_change_no_version(edited, old: str, new:
 @pytest.mark.parametrize(
     ("module", "old", "new", "stages"),
     [
-        ("heads", "HEAD_STD = 0.01", "HEAD_STD = 0.02", {"probe"}),
-        ("sweep", "EPSILON = 1e-5", "EPSILON = 1e-6", {"probe"}),
+        ("heads", "HEAD_STD = 0.01", "HEAD_STD = 0.02", {"probe", "two_stage"}),
+        ("sweep", "EPSILON = 1e-5", "EPSILON = 1e-6", {"probe", "two_stage"}),
         ("pretrain", '"head": network.head', '"top": network.head', {"pretrain"}),
-        ("architectures", "stride=2, padding=1", "stride=2, padding=2", {"pretrain", "random_network", "extract"}),
-        ("images", "np.float32(255)", "np.float32(256)", {"pretrain", "random_network", "extract"}),
+        (
+            "architectures",
+            "stride=2, padding=1",
+            "stride=2, padding=2",
+            {"pretrain", "random_network", "extract", "finetune"},
+        ),
+        ("images", "np.float32(255)", "np.float32(256)", {"pretrain", "random_network", "extract", "finetune"}),
         (
             "members",
             "return Member(network, None)",
             "return Member(network, (0, 1))",
-            {"extract", "represent", "probe"},
+            {"extract", "represent", "probe", "finetune", "two_stage", "ensemble"},
         ),
-        ("table", '"heldout": "setting', '"heldout": "Setting', {"table"}),
-        ("record", '"heldout": "val"', '"heldout": "test"', {"probe", "ensemble", "collect", "table"}),
+        ("cells", '"heldout": "setting', '"heldout": "Setting', {"table", "figure"}),
+        ("table", "Windows share", "Windows have", {"table"}),
+        ("stage_one", "axis=0)", "axis=0) + 1", {"two_stage", "averaged_head"}),
+        ("finetune", "best.epoch + 1", "best.epoch", {"finetune"}),
+        ("record", '"heldout": "val"', '"heldout": "test"', {*STAGES[5:]}),
         ("files", 'name + ".partial"', 'name + ".part"', set(STAGES)),
         ("code_version", "[:12]", "[:12].upper()", set()),
     ],

@@ -1,13 +1,17 @@
 """The stacked heads against torch.nn and torch.optim.SGD, one setting after the other."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from rrl.errors import UserError
-from rrl.heads import Data, Probe, Selection, Setting, shots_of_each_class, train_heads, trainings
+from rrl.heads import Data, HeadTraining, Selection, Setting, initial_head, train_heads, trainings
 from rrl.randomness import generator
 from rrl.schedule import learning_rates
+from rrl.shots import first_of_each_class
 from rrl.sweep import Heads, Sweep, evaluate, logits
 
 D, C, N, B = 24, 5, 103, 32
@@ -58,7 +62,7 @@ def one_by_one(
 def test_sweep_equals_training_one_by_one(batch_norm: bool, momentum: float, nesterov: bool) -> None:
     x, y = made_up()
     weight = torch.randn(C, D, generator=torch.Generator().manual_seed(1)) * 0.01
-    heads = Heads.create(weight, torch.zeros(C), len(SETTINGS))
+    heads = Heads.create(weight, torch.zeros(C), len(SETTINGS), batch_norm)
     rates_of, decays = (torch.tensor(values) for values in zip(*SETTINGS, strict=True))
     sweep = Sweep(heads, decays, rates_of, momentum, nesterov, batch_norm)
     order = torch.Generator().manual_seed(2)
@@ -76,19 +80,19 @@ def test_sweep_equals_training_one_by_one(batch_norm: bool, momentum: float, nes
             torch.testing.assert_close(heads.shift[number], norm.bias, atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(heads.mean, norm.running_mean, atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(heads.variance, norm.running_var, atol=1e-5, rtol=1e-5)
-            torch.testing.assert_close(logits(heads, x)[:, number], head(x), atol=1e-4, rtol=1e-5)
+        torch.testing.assert_close(logits(heads, x)[:, number], head(x), atol=1e-4, rtol=1e-5)
 
 
 def test_loss_is_that_of_the_batch_before_the_step() -> None:
     x, y = made_up()
-    heads = Heads.create(torch.zeros(C, D), torch.zeros(C), 2)
+    heads = Heads.create(torch.zeros(C, D), torch.zeros(C), 2, batch_norm=True)
     losses = Sweep(heads, torch.zeros(2), torch.ones(2), 0.9, True, True).step(x, y, 0.1)
     torch.testing.assert_close(losses, torch.full((2,), float(torch.log(torch.tensor(float(C))))))
 
 
 def test_evaluation_counts_every_image_once_whatever_the_slices() -> None:
     x, y = made_up()
-    heads = Heads.create(torch.randn(C, D, generator=torch.Generator().manual_seed(3)), torch.zeros(C), 1)
+    heads = Heads.create(torch.randn(C, D, generator=torch.Generator().manual_seed(3)), torch.zeros(C), 1, True)
     heads.mean, heads.variance = x.mean(0), x.var(0)
     correct, loss = evaluate(heads, x, y, rows=10)
     scores = logits(heads, x)[:, 0]
@@ -96,16 +100,16 @@ def test_evaluation_counts_every_image_once_whatever_the_slices() -> None:
     assert float(loss) == pytest.approx(float(nn.functional.cross_entropy(scores, y)), abs=1e-6)
 
 
-PROBE = Probe(
+TRAINING = HeadTraining(
     epochs=5,
     steps_per_epoch=0,
     batch_size=32,
     momentum=0.9,
     nesterov=True,
     schedule={"name": "constant"},
-    batch_norm=True,
     seed=0,
 )
+HEAD = initial_head(C, D, seed=0)
 
 
 def test_probe_learns_separable_data_and_picks_the_best_epoch_of_the_best_setting() -> None:
@@ -113,7 +117,7 @@ def test_probe_learns_separable_data_and_picks_the_best_epoch_of_the_best_settin
     data = Data(x[None, :200], y[:200])
     held = {"val": Data(x[None, 200:300], y[200:300]), "test": Data(x[None, 300:], y[300:])}
     settings = [Setting(0.1, 0.0), Setting(0.1, 0.1)]
-    selections, curves = train_heads(data, held, ["heldout", "paper"], C, settings, PROBE)
+    selections, curves = train_heads(HEAD, data, held, ["heldout", "paper"], settings, TRAINING, batch_norm=True)
     for rule, split in (("heldout", "val"), ("paper", "test")):
         best = max(max(row) for row in curves[split]["correct"])
         picked = selections[rule]
@@ -125,12 +129,12 @@ def test_probe_learns_separable_data_and_picks_the_best_epoch_of_the_best_settin
 def test_heldout_never_evaluates_test() -> None:
     x, y = made_up(300)
     held = {"val": Data(x[None, 200:], y[200:])}  # a look at test would be a KeyError
-    _, curves = train_heads(Data(x[None, :200], y[:200]), held, ["heldout"], C, [Setting(0.1, 0.0)], PROBE)
+    _, curves = train_heads(HEAD, Data(x[None, :200], y[:200]), held, ["heldout"], [Setting(0.1, 0.0)], TRAINING, True)
     assert set(curves) == {"val"}
 
 
 def test_ties_go_to_the_lower_loss_then_to_the_earlier() -> None:
-    heads = Heads.create(torch.zeros(C, D), torch.zeros(C), 2)
+    heads = Heads.create(torch.zeros(C, D), torch.zeros(C), 2, batch_norm=True)
     selection = Selection("heldout")
     selection.offer(heads, 0, [7, 7], [0.5, 0.4])
     selection.offer(heads, 1, [7, 7], [0.4, 0.6])
@@ -142,21 +146,21 @@ def test_views_are_used_in_turn() -> None:
     views = torch.stack([x, torch.zeros_like(x)])
     settings = [Setting(0.1, 0.0)]
     held = {"val": Data(x[None], y)}
-    one_epoch = Probe(**{**PROBE.__dict__, "epochs": 1})
-    first, _ = train_heads(Data(views, y), held, ["heldout"], C, settings, one_epoch)
-    alone, _ = train_heads(Data(x[None], y), held, ["heldout"], C, settings, one_epoch)
+    one_epoch, two_epochs = replace(TRAINING, epochs=1), replace(TRAINING, epochs=2)
+    first, _ = train_heads(HEAD, Data(views, y), held, ["heldout"], settings, one_epoch, True)
+    alone, _ = train_heads(HEAD, Data(x[None], y), held, ["heldout"], settings, one_epoch, True)
     assert first["heldout"].head is not None and alone["heldout"].head is not None
     torch.testing.assert_close(first["heldout"].head.weight, alone["heldout"].head.weight)
-    two, _ = train_heads(Data(views, y), held, ["heldout"], C, settings, Probe(**{**PROBE.__dict__, "epochs": 2}))
-    same, _ = train_heads(Data(x[None], y), held, ["heldout"], C, settings, Probe(**{**PROBE.__dict__, "epochs": 2}))
+    two, _ = train_heads(HEAD, Data(views, y), held, ["heldout"], settings, two_epochs, True)
+    same, _ = train_heads(HEAD, Data(x[None], y), held, ["heldout"], settings, two_epochs, True)
     assert two["heldout"].best != same["heldout"].best
 
 
 def test_shots_are_the_first_images_of_each_class() -> None:
-    labels = torch.tensor([1, 0, 0, 1, 1, 0])
-    assert shots_of_each_class(labels, 2).tolist() == [0, 1, 2, 3]
+    labels = np.array([1, 0, 0, 1, 1, 0])
+    assert first_of_each_class(labels, 2).tolist() == [0, 1, 2, 3]
     with pytest.raises(UserError, match="class 0: found 3 training images, shots needs 4"):
-        shots_of_each_class(labels, 4)
+        first_of_each_class(labels, 4)
 
 
 def test_paper_trains_on_val_too_and_shots_serve_both_rules() -> None:
@@ -171,14 +175,14 @@ def test_paper_trains_on_val_too_and_shots_serve_both_rules() -> None:
 def test_a_last_batch_of_one_image_is_refused() -> None:
     x, y = made_up(33)
     with pytest.raises(UserError, match="33 images in batches of 32 leave a batch of one image"):
-        train_heads(Data(x[None], y), {}, ["heldout"], C, [Setting(0.1, 0.0)], PROBE)
+        train_heads(HEAD, Data(x[None], y), {}, ["heldout"], [Setting(0.1, 0.0)], TRAINING, True)
 
 
 def test_a_loss_that_is_not_finite_is_refused_with_its_setting() -> None:
     x, y = made_up(64)
     settings = [Setting(0.1, 0.0), Setting(0.1, 1e6)]
     with pytest.raises(UserError, match="weight_decay=1000000.0.*not finite"):
-        train_heads(Data(x[None], y), {"val": Data(x[None], y)}, ["heldout"], C, settings, PROBE)
+        train_heads(HEAD, Data(x[None], y), {"val": Data(x[None], y)}, ["heldout"], settings, TRAINING, True)
 
 
 def test_streams_of_chance_differ_by_name() -> None:

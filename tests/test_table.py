@@ -4,13 +4,20 @@ from pathlib import Path
 
 import pytest
 
+from rrl.cells import column_label, parameters_text, summarise
 from rrl.provenance import Card
-from rrl.table import column_label, latex, markdown, parameters_text, summarise, wide
+from rrl.table import latex, markdown, wide
 
 
 def record(representation: str, transfer: str, top1: dict[str, float]) -> Card:
     results = [
-        {"shots": shots, "selection": selection, "top1": value + (0.01 if selection == "paper" else 0), "n_test": 1000}
+        {
+            "shots": shots,
+            "selection": selection,
+            "top1": value + (0.01 if selection == "paper" else 0),
+            "n_train": 10,
+            "n_test": 1000,
+        }
         for shots, value in top1.items()
         for selection in ("heldout", "paper")
     ]
@@ -18,6 +25,7 @@ def record(representation: str, transfer: str, top1: dict[str, float]) -> Card:
         "target": "mnist",
         "representation": representation,
         "transfer": transfer,
+        "of": None,
         "parameters": 23_508_032,
         "feature_dim": 2048,
         "seeds": [0],
@@ -33,13 +41,16 @@ RECORDS = [
     record("cat2", "linear_probe", {"all": 0.7, "20": 0.5}),
     record("cat2", "ensemble", {"all": 0.65, "20": 0.55}),
 ]
-ERM = {"method": "ERM", "transfer": "linear_probe", "representations": ["erm-s0", "erm-s1"]}
-CAT = {"method": "CAT2", "transfer": "linear_probe", "representations": ["cat2"]}
-SUB = {"method": "CAT2", "transfer": "ensemble", "representations": ["cat2"]}
+ERM = {"method": "ERM", "ensemble": False, "representations": ["erm-s0", "erm-s1"], "transfers": ["linear_probe"] * 2}
+CAT = {"method": "CAT2", "ensemble": False, "representations": ["cat2"], "transfers": ["linear_probe"] * 2}
+SUB = {"method": "CAT2", "ensemble": True, "representations": ["cat2"], "transfers": ["ensemble"] * 2}
 LAYOUT = {
     "caption": "A caption.",
     "selections": ["heldout", "paper"],
-    "columns": [{"target": "mnist", "shots": "all"}, {"target": "mnist", "shots": 20}],
+    "columns": [
+        {"transfer": "linear_probe", "target": "mnist", "shots": "all"},
+        {"transfer": "linear_probe", "target": "mnist", "shots": 20},
+    ],
     "rows": [
         {**ERM, "architecture": "resnet50", "spread": "seeds"},
         {**CAT, "architecture": "2 x resnet50", "spread": "windows"},
@@ -56,7 +67,7 @@ def test_cells_are_mean_and_standard_deviation_over_the_group() -> None:
 
 
 def test_csv() -> None:
-    table = wide(summarise(LAYOUT, RECORDS))
+    table = wide(LAYOUT, summarise(LAYOUT, RECORDS))
     assert list(table.columns) == [
         "selection", "method", "architecture", "parameters", "n", "spread",
         "mnist mean", "mnist std", "mnist 20-shot mean", "mnist 20-shot std",
@@ -66,7 +77,7 @@ def test_csv() -> None:
 
 
 def test_markdown() -> None:
-    lines = markdown(summarise(LAYOUT, RECORDS), LAYOUT["caption"]).splitlines()
+    lines = markdown(LAYOUT, summarise(LAYOUT, RECORDS)).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     assert cells[0] == ["method", "architecture", "parameters", "n", "mnist", "mnist 20-shot"]
     assert cells[2] == ["ERM", "resnet50", "23.5M", "2 seeds", "55.0 ± 7.1", "40.0 ± 0.0"]
@@ -79,7 +90,7 @@ def test_markdown() -> None:
 
 
 def test_latex_is_escaped() -> None:
-    text = latex(summarise(LAYOUT, RECORDS), "100% of a_caption.")
+    text = latex({**LAYOUT, "caption": "100% of a_caption."}, summarise(LAYOUT, RECORDS))
     assert r"55.0 $\pm$ 7.1" in text and r"CAT2$^{\mathrm{sub}}$" in text and r"100\% of a\_caption." in text
     assert text.count(r"\begin{table}") == 2 and "nan" not in text
 
@@ -89,6 +100,31 @@ def test_a_record_that_is_not_given_is_no_empty_cell() -> None:
         summarise(LAYOUT, RECORDS[:-1])
 
 
+def test_a_cell_that_does_not_exist_is_blank_and_no_number() -> None:
+    columns = [{"transfer": transfer, "target": "mnist", "shots": "all"} for transfer in ("finetune", "two_stage")]
+    rows = [
+        {**LAYOUT["rows"][0], "transfers": ["finetune", None]},
+        {**LAYOUT["rows"][1], "transfers": ["finetune", "two_stage"]},
+        {**LAYOUT["rows"][2], "transfers": ["ensemble_finetune", "averaged_head"]},
+    ]
+    layout = {**LAYOUT, "columns": columns, "rows": rows}
+    transfers = ["finetune", "two_stage", "ensemble_finetune", "averaged_head"]
+    records = [record(name, "finetune", {"all": 0.5}) for name in ("erm-s0", "erm-s1")]
+    records += [record("cat2", transfer, {"all": 0.6 + 0.01 * n}) for n, transfer in enumerate(transfers)]
+    cells = summarise(layout, records)
+    table = wide(layout, cells)
+    initial, two_stage = "initial fine-tuning: mnist", "two-stage: mnist"
+    assert list(table.columns[6:]) == [f"{name} {kind}" for name in (initial, two_stage) for kind in ("mean", "std")]
+    assert table[f"{two_stage} mean"].isna().tolist() == [True, False, False] * 2
+    lines = [line for line in markdown(layout, cells).splitlines() if line.startswith("|")]
+    shown = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [row[4:] for row in shown[:5]] == [
+        [initial, two_stage], shown[1][4:], ["50.0 ± 0.0", "–"], ["60.0", "61.0"], ["62.0", "63.0"],
+    ]  # fmt: skip
+    assert "averaged heads, untrained" in markdown(layout, cells) and "& -- \\" in latex(layout, cells)
+
+
 def test_labels() -> None:
     assert [parameters_text(count) for count in (19_480, 23_508_032, 375_378_176)] == ["19.5k", "23.5M", "375.4M"]
-    assert column_label({"target": "mnist", "shots": "all"}) == "mnist"
+    assert column_label({"transfer": "linear_probe", "target": "mnist", "shots": "all"}) == "mnist"
+    assert column_label({"transfer": "two_stage", "target": "mnist", "shots": 5}) == "two-stage: mnist 5-shot"

@@ -15,7 +15,8 @@ from conftest import copy_clone, planned_jobs, run_snakemake, snakemake
 
 from rrl.provenance import read_card
 
-DOWNSTREAM_OF_PROBES = {"ensemble": 4, "collect": 1, "table": 1}
+TABLES = {"collect": 1, "table": 1, "figure": 1}
+DOWNSTREAM_OF_PROBES = {"ensemble": 4, **TABLES}
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def test_what_changes_no_result_reruns_nothing(tiny: Path, change: tuple[str, st
     [
         ("rrl/heads.py", "HEAD_STD = 0.01", "HEAD_STD = 0.02", {"probe": 14, **DOWNSTREAM_OF_PROBES}),
         ("rrl/ensemble.py", ".mean(0, dtype", ".max(0).mean(0, dtype", DOWNSTREAM_OF_PROBES),
-        ("rrl/table.py", "read once", "read one time", {"table": 1}),
+        ("rrl/table.py", "Windows share", "Windows have", {"table": 2}),
         (
             "workflow/config/tiny.yaml",
             "weight_decays: [0.0, 1.0e-2]",
@@ -65,11 +66,27 @@ def test_what_changes_no_result_reruns_nothing(tiny: Path, change: tuple[str, st
             {"probe": 14, **DOWNSTREAM_OF_PROBES},
         ),
         # One seed more: its network, its features on two targets, itself and the window {1, 2}, no other probe.
+        # Fine-tuned in 2 settings under 2 rules, of which 1 is kept, and extracted, under each; the window likewise.
         (
             "workflow/config/tiny.yaml",
             "seeds: [0, 1]}",
             "seeds: [0, 1, 2]}",
-            {"pretrain": 1, "extract": 2, "represent": 4, "probe": 4, "ensemble": 2, "collect": 1, "table": 1},
+            {
+                "pretrain": 1,
+                "extract": 2 + 2,
+                "represent": 4 + 2,
+                "probe": 4,
+                "ensemble": 2,
+                "finetune": 2 + 4,
+                "finetune_kept": 2,
+                "merge": 2,
+                "ensemble_finetune": 1,
+                "two_stage": 1,
+                "averaged_head": 1,
+                "collect": 1,
+                "table": 2,
+                "figure": 1,
+            },
         ),
     ],
     ids=["probe", "ensemble", "table", "weight decay", "seed"],
@@ -80,7 +97,9 @@ def test_a_change_reruns_its_own_jobs(tiny: Path, path: str, old: str, new: str,
     assert planned_jobs(tiny) == {}
 
 
-@pytest.mark.parametrize("pattern", ["features/*/*/*.h5", "features/*/*.json", "networks/*", "records/*/*/*.json"])
+@pytest.mark.parametrize(
+    "pattern", ["features/*/*/*.h5", "features/*/*.json", "networks/*", "finetuned/*", "records/*/*/*.json"]
+)
 def test_touched_files_rerun_nothing(tiny: Path, pattern: str) -> None:
     paths = list((tiny / "results/tiny").glob(pattern))
     assert paths
@@ -93,7 +112,7 @@ def test_a_deleted_record_is_made_again(tiny: Path) -> None:
     path = tiny / "results/tiny/records/mnist/cat2/ensemble.json"
     text = path.read_text()
     path.unlink()
-    assert planned_jobs(tiny) == {"ensemble": 1, "collect": 1, "table": 1}
+    assert planned_jobs(tiny) == {"ensemble": 1, **TABLES}
     snakemake(tiny)
     assert path.read_text() == text
 
@@ -119,11 +138,18 @@ def test_records_csv_has_a_row_for_every_record_shots_and_selection(tiny: Path) 
     frame = pd.read_csv(tiny / "results/tiny/records.csv")
     assert set(frame["method"]) == {"RANDOM", "ERM", "WIDE2", "CAT2"}
     # 5 representations probed and 2 as ensembles; all, 5 and 10 shots; two rules
-    assert len(frame) == 7 * 3 * 2
+    probing = frame[(frame["transfer"] == "linear_probe") | (frame["of"] == "linear_probe")]
+    assert len(probing) == 7 * 3 * 2
+    # 3 representations fine-tuned; one as an ensemble, with averaged heads, in two stages; two rules
+    finetuned = frame.drop(probing.index)
+    assert sorted(finetuned["transfer"]) == sorted((["finetune"] * 3 + ["ensemble", "averaged_head", "two_stage"]) * 2)
+    for row in frame.itertuples():
+        facts = read_card(tiny / "results/tiny" / row.record).facts
+        assert row.top1 in [entry["top1"] for entry in facts["results"] if str(entry["shots"]) == row.shots]
     assert frame["top1"].between(0, 1).all()
     row = frame[(frame["representation"] == "cat2") & (frame["transfer"] == "linear_probe")].iloc[0]
     assert (row["parameters"], row["feature_dim"], row["seeds"]) == (2 * 19_480, 64, "0+1")
-    assert set(frame[frame["target"] == "mnist"]["n_test"]) == {5000 - 300}
+    assert set(frame[frame["target"] == "mnist"]["n_test"]) == {4700}
 
 
 def test_a_record_tells_everything_behind_a_number(tiny: Path) -> None:
@@ -150,7 +176,7 @@ def test_code_edited_while_jobs_wait_is_refused(tiny: Path) -> None:
         next(line for line in output.splitlines() if "-m rrl.table" in line).strip().removeprefix("Shell command: ")
     )
     command = command[: command.index(" 2> ")]
-    with edited(tiny / "rrl/table.py", "read once", "read one time"):
+    with edited(tiny / "rrl/table.py", "Windows share", "Windows have"):
         result = subprocess.run(["bash", "-c", command], cwd=tiny, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr.startswith("Error: rrl.table: code changed since submission (planned ")

@@ -1,5 +1,6 @@
 # The config as a plan, and what rules ask of it. Nothing here imports torch.
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -50,11 +51,18 @@ DATA = PLAN.config.data
 PYTHON = sys.executable
 
 
+def alternatives(names):
+    """A wildcard constraint: one of the names."""
+    return "|".join(re.escape(name) for name in names) or "none"
+
+
 wildcard_constraints:
-    target="|".join(PLAN.config.targets),
-    network="|".join(PLAN.networks),
-    representation="|".join(name.replace(".", "[.]") for name in PLAN.representations),
-    table="|".join(PLAN.config.tables),
+    target=alternatives(PLAN.config.targets),
+    network=alternatives([*PLAN.networks, *PLAN.kept]),
+    representation=alternatives([*PLAN.representations, *PLAN.stage_one]),
+    run=alternatives(PLAN.runs),
+    table=alternatives(PLAN.config.tables),
+    figure=alternatives(PLAN.config.figures),
 
 
 def planned(kind, **fixed):
@@ -75,10 +83,26 @@ def input_keys(kind, **fixed):
     return keys
 
 
-def cards(kind, **fixed):
-    """Cards of the inputs of the job, in order."""
+def files(kind, below, suffix, **fixed):
+    """Files of those inputs of the job that lie in the folder `below`, in order."""
 
     def paths(wildcards):
-        return [f"{RESULTS}/{job.artifact}.json" for job in getattr(PLAN, kind)(**wildcards, **fixed).inputs]
+        inputs = getattr(PLAN, kind)(**wildcards, **fixed).inputs
+        return [f"{RESULTS}/{job.artifact}{suffix}" for job in inputs if job.artifact.startswith(below)]
+
+    return paths
+
+
+def cards(kind, below="", **fixed):
+    """Cards of the inputs of the job, in order."""
+    return files(kind, below, ".json", **fixed)
+
+
+def logits(kind, **fixed):
+    """Logits of the records that the job reads, in order."""
+
+    def paths(wildcards):
+        inputs = getattr(PLAN, kind)(**wildcards, **fixed).inputs
+        return [f"{RESULTS}/{job.artifact}.h5".replace("/records/", "/logits/", 1) for job in inputs]
 
     return paths

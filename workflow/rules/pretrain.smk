@@ -1,19 +1,13 @@
 def networks_of(origin):
     """A wildcard constraint: the networks of one origin."""
     names = [name for name, (family, _) in PLAN.networks.items() if PLAN.config.networks[family].origin == origin]
-    return "|".join(names) or "none"
-
-
-def source_index(wildcards):
-    """The index of the images that a network is trained on."""
-    (target,) = PLAN.network(wildcards.network).inputs
-    return f"{RESULTS}/{target.artifact}.csv"
+    return alternatives(names)
 
 
 rule pretrain:
     input:
         target=cards("network"),
-        index=ancient(source_index),
+        index=ancient(files("network", "targets/", ".csv")),
     output:
         card=RESULTS + "/networks/{network}.json",
         weights=RESULTS + "/networks/{network}.safetensors",
@@ -35,7 +29,7 @@ rule pretrain:
 rule random_network:
     input:
         target=cards("network"),
-        index=ancient(source_index),
+        index=ancient(files("network", "targets/", ".csv")),
     output:
         card=RESULTS + "/networks/{network}.json",
         weights=RESULTS + "/networks/{network}.safetensors",

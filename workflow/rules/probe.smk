@@ -20,22 +20,10 @@ rule probe:
         " --threads {threads} --logits {output.logits} --output {output.record} 2> {log}"
 
 
-def member_records(wildcards):
-    """Records of the heads that an ensemble averages."""
-    names = PLAN.members_alone(wildcards.representation)
-    return [f"{RESULTS}/records/{wildcards.target}/{name}/linear_probe.json" for name in names]
-
-
-def member_logits(wildcards):
-    names = PLAN.members_alone(wildcards.representation)
-    return [f"{RESULTS}/logits/{wildcards.target}/{name}/linear_probe.h5" for name in names]
-
-
 rule ensemble:
     input:
-        representation=RESULTS + "/representations/{target}/{representation}.json",
-        records=member_records,
-        logits=ancient(member_logits),
+        records=cards("record", transfer="ensemble"),
+        logits=ancient(logits("record", transfer="ensemble")),
     output:
         record=RESULTS + "/records/{target}/{representation}/ensemble.json",
         run=RESULTS + "/records/{target}/{representation}/ensemble.run.json",
@@ -46,6 +34,6 @@ rule ensemble:
         input_keys=input_keys("record", transfer="ensemble"),
         code_version=code_version("ensemble"),
     shell:
-        "{PYTHON} -m rrl.ensemble --representation {input.representation} --records {input.records}"
+        "{PYTHON} -m rrl.ensemble --records {input.records}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --logits {output.logits} --output {output.record} 2> {log}"
+        " --name {wildcards.representation} --logits {output.logits} --output {output.record} 2> {log}"

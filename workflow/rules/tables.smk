@@ -34,3 +34,22 @@ rule table:
         "{PYTHON} -m rrl.table --records {input.records} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --csv {output.csv} --output {output.card} 2> {log}"
+
+
+rule figure:
+    input:
+        records=cards("figure"),
+    output:
+        svg=RESULTS + "/figures/{figure}.svg",
+        png=RESULTS + "/figures/{figure}.png",
+        card=RESULTS + "/figures/{figure}.json",
+    log:
+        RESULTS + "/logs/figure/{figure}.log",
+    params:
+        settings=planned("figure"),
+        input_keys=input_keys("figure"),
+        code_version=code_version("figure"),
+    shell:
+        "{PYTHON} -m rrl.figure --records {input.records} {params.settings}"
+        " --input-keys {params.input_keys} --code-version {params.code_version}"
+        " --svg {output.svg} --output {output.card} 2> {log}"

@@ -1,0 +1,86 @@
+"""The numbers of tables and figures, from records that are given by name and never searched for."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rrl.provenance import Card
+from rrl.record import rows
+
+SELECTION_TEXT = {
+    "heldout": "setting and epoch picked on val, test read once",
+    "paper": "setting and epoch picked on test, as published",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """mean and std (ddof 1, None where n = 1) of top-1 in percent over the n representations of a group."""
+
+    selection: str
+    method: str
+    architecture: str
+    parameters: int
+    n: int
+    spread: str
+    column: str
+    mean: float
+    std: float | None
+
+
+def label(method: str, ensemble: bool) -> str:
+    """The paper's notation: ^sub for members trained separately."""
+    return f"{method}^sub" if ensemble else method
+
+
+TRANSFER_LABEL = {"linear_probe": "", "finetune": "initial fine-tuning: ", "two_stage": "two-stage: "}
+
+
+def column_label(column: dict[str, Any]) -> str:
+    shots = "" if column["shots"] == "all" else f" {column['shots']}-shot"
+    return f"{TRANSFER_LABEL[column['transfer']]}{column['target']}{shots}"
+
+
+def top1_of(records: Sequence[Card]) -> dict[tuple[str, str, str, str, str], float]:
+    """(target, shots, representation, transfer as in the record's name, selection) -> top-1, a fraction."""
+    found = {}
+    for record in records:
+        _, target, representation, transfer = record.artifact.split("/")
+        for row in rows(record):
+            found[target, str(row["shots"]), representation, transfer, row["selection"]] = row["top1"]
+    return found
+
+
+def summarise(layout: dict[str, Any], records: Sequence[Card]) -> list[Cell]:
+    """Every cell of every row, in the order of the layout and once per selection rule; blank ones left out."""
+    found = top1_of(records)
+    parameters = {record.facts["representation"]: record.facts["parameters"] for record in records}
+    cells = []
+    for selection in layout["selections"]:
+        for row in layout["rows"]:
+            names = row["representations"]
+            for column, transfer in zip(layout["columns"], row["transfers"], strict=True):
+                if transfer is None:
+                    continue
+                where = column["target"], str(column["shots"])
+                top1 = [100 * found[*where, name, transfer, selection] for name in names]
+                cells.append(
+                    Cell(
+                        selection=selection,
+                        method=label(row["method"], row["ensemble"]),
+                        architecture=row["architecture"],
+                        parameters=parameters[names[0]],
+                        n=len(names),
+                        spread=row["spread"] if len(names) > 1 else row["spread"].removesuffix("s"),
+                        column=column_label(column),
+                        mean=statistics.fmean(top1),
+                        std=statistics.stdev(top1) if len(top1) > 1 else None,
+                    )
+                )
+    return cells
+
+
+def parameters_text(count: int) -> str:
+    """Parameters of the trunks, for people: 19.5k, 23.5M."""
+    return f"{count / 1e6:.1f}M" if count >= 1e6 else f"{count / 1e3:.1f}k"

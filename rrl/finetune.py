@@ -1,0 +1,172 @@
+"""Stage `finetune`: train a network, or several side by side as one, whole on a target with a fresh head.
+
+One setting (learning rate, weight decay, epochs) and one selection rule.
+paper   : trains on train and val (with shots: on the shots), picks the epoch on test, as published.
+heldout : trains on train (with shots: on the shots), picks the epoch on val, then reads test.
+The logits are those of the picked epoch. Weights, where they are kept for two-stage fine-tuning, are those of
+the last epoch: two-stage follows no selection.
+"""
+
+import copy
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rrl.architectures import JointTrunk, Network
+from rrl.batches import plain_batches, step_batches
+from rrl.command import Command, build, count_or_all, run
+from rrl.errors import UserError
+from rrl.images import TRANSFORM_FLAGS, Split, Transform, load_split
+from rrl.logits import write_logits
+from rrl.members import SPLITS
+from rrl.networks import load_trunk, save_network
+from rrl.provenance import Card, Job
+from rrl.randomness import stream
+from rrl.record import SELECTED_ON, Subject, entry, write_run
+from rrl.runs import Run, setting_name
+from rrl.shots import first_of_each_class
+from rrl.train import RECIPE_FLAGS, Recipe, prepare, train
+
+
+def training_images(splits: dict[str, Split], shots: int | str, selection: str) -> Split:
+    """The images that a rule trains on."""
+    whole = splits["train"]
+    if shots != "all":
+        assert isinstance(shots, int)
+        chosen = first_of_each_class(whole.labels, shots)
+        return Split(whole.images[chosen], whole.labels[chosen])
+    parts = [splits["train"], splits["val"]] if selection == "paper" else [splits["train"]]
+    return Split(np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts]))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How images are passed through a network that is not being trained."""
+
+    transform: Transform
+    batch_size: int
+    device: torch.device
+
+    @torch.inference_mode()
+    def logits(self, network: nn.Module, data: Split) -> Tensor:
+        """Logits (N, C) on the CPU."""
+        network.eval()
+        batches = plain_batches(data, self.transform, self.batch_size)
+        return torch.cat([network(images.to(self.device)).cpu() for images, _ in batches])
+
+
+class BestEpoch:
+    """Evaluates the network after each epoch and remembers its state at the best one.
+
+    Best is most images correct; of equals, the lower cross-entropy; of equals, the earlier one.
+    """
+
+    def __init__(self, network: Network, data: Split, evaluation: Evaluation):
+        self.network, self.data, self.evaluation = network, data, evaluation
+        self.best = (-1, -math.inf)
+        self.epoch = -1
+        self.state: dict[str, Tensor] = {}
+        self.top1: list[float] = []
+        self.loss: list[float] = []
+
+    def __call__(self, epoch: int) -> None:
+        labels = torch.from_numpy(self.data.labels)
+        logits = self.evaluation.logits(self.network, self.data)
+        correct = int((logits.argmax(1) == labels).sum())
+        loss = float(nn.functional.cross_entropy(logits, labels))
+        if (correct, -loss) > self.best:
+            self.best, self.epoch = (correct, -loss), epoch
+            self.state = copy.deepcopy(self.network.state_dict())
+        self.top1.append(round(correct / len(labels), 6))
+        self.loss.append(round(loss, 6))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = Command("finetune", __doc__)
+    command.card("--target", "card of the target")
+    command.card("--networks", "card of each network", many=True)
+    command.setting("--selection", str, "heldout or paper")
+    command.setting("--shots", count_or_all, "training images per class, or all")
+    command.setting("--seed", int, "with the networks' seeds: initial head, batch order and augmentation")
+    command.setting("--steps-per-epoch", int, "steps of an epoch; 0 for one pass over the images")
+    command.setting("--evaluation-batch-size", int, "images of a forward pass in evaluation")
+    command.fields(Recipe, RECIPE_FLAGS)
+    command.fields(Transform, TRANSFORM_FLAGS)
+    command.place("--representation", str, "name of the representation that the networks are the members of")
+    command.place("--data-root", Path, "folder of the data sets")
+    command.place("--threads", int, "threads of torch")
+    command.place("--logits", Path, "logits to write")
+    command.place("--keep", Path, "card of the network to write, weights beside it; empty: none is kept", many=True)
+    command.place("--output", Path, "card of the run to write")
+    arguments, job = command.parse(argv)
+    started = time.time()
+
+    device = prepare(arguments.threads)
+    recipe, transform, selection = build(Recipe, arguments), build(Transform, arguments), arguments.selection
+    target, cards = arguments.target, arguments.networks
+    splits = {split: load_split(target, split, arguments.data_root) for split in SPLITS}
+    data = training_images(splits, arguments.shots, selection)
+    seeds = [card.facts["seed"] for card in cards]
+    seed = stream("finetune", arguments.seed, *seeds)
+    torch.manual_seed(stream("initialisation", seed))
+    trunks = [load_trunk(card) for card in cards]
+    network = Network(trunks[0] if len(trunks) == 1 else JointTrunk(trunks), target.facts["classes"])
+    network.to(device).to(memory_format=torch.channels_last)
+    evaluation = Evaluation(transform, arguments.evaluation_batch_size, device)
+    steps = arguments.steps_per_epoch or -(-len(data.labels) // recipe.batch_size)
+    best = BestEpoch(network, splits[SELECTED_ON[selection]], evaluation)
+    train(
+        network,
+        lambda epoch: step_batches(data, transform, recipe.batch_size, seed, epoch, steps),
+        steps,
+        recipe,
+        device,
+        after_epoch=best,
+    )
+
+    name = target.artifact.removeprefix("targets/")
+    setting = setting_name(recipe.learning_rate, recipe.weight_decay, recipe.epochs)
+    this_run = Run(arguments.representation, name, selection, setting)
+    if arguments.keep:
+        keep(job, arguments.keep, this_run, network, cards, len(data.labels))
+    network.load_state_dict(best.state)
+    scores = {split: evaluation.logits(network, splits[split]).numpy() for split in ("val", "test")}
+    labels = {split: splits[split].labels for split in scores}
+    tried = {"learning_rate": recipe.learning_rate, "weight_decay": recipe.weight_decay, "epochs": recipe.epochs}
+    grid = [{**tried, "top1": best.top1, "loss": best.loss}]
+    selected = {**tried, "epoch": best.epoch + 1}
+    result = entry(arguments.shots, selection, len(data.labels), scores, labels, selected, grid)
+    print(f"{selection}: epoch {best.epoch + 1} top1 {result['top1']:.4f}", file=sys.stderr)
+    digest = write_logits(arguments.logits, {f"{arguments.shots}/{selection}": scores}, labels)
+    about = Subject(
+        target=name,
+        representation=arguments.representation,
+        members=[card.artifact.removeprefix("networks/") for card in cards],
+        seeds=seeds,
+        parameters=sum(card.facts["parameters"] for card in cards),
+        feature_dim=network.trunk.feature_dim,
+    )
+    write_run(arguments.output, started)
+    facts = {"subject": asdict(about), "result": result}
+    job.write_card(arguments.output, f"finetuned/{this_run.name}", digest, facts)
+
+
+def keep(job: Job, paths: list[Path], this_run: Run, network: Network, cards: list[Card], n_train: int) -> None:
+    """Write the network as it is after the last epoch. Raises UserError if it is several side by side."""
+    if len(paths) > 1 or len(cards) > 1:
+        raise UserError(f"--keep: found {len(paths)} files for {len(cards)} networks; allowed is one for one")
+    about = cards[0].facts
+    modules = {"trunk": network.trunk, "head": network.head}
+    facts = {"representation": this_run.representation, "n_train": n_train}
+    save_network(job, paths[0], this_run.name, modules, about["arch"], "finetune", about["seed"], facts)
+
+
+if __name__ == "__main__":
+    run(main)
