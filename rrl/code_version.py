@@ -6,7 +6,6 @@ any digest itself.
 
 import ast
 import hashlib
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -39,7 +38,7 @@ def _tree(module: str) -> ast.Module:
 
 @cache
 def _module_digest(module: str) -> str:
-    return hashlib.sha256(" ".join(_tokens(_tree(module))).encode()).hexdigest()
+    return hashlib.sha256(" ".join(_tokens(_tree(module), [])).encode()).hexdigest()
 
 
 @cache
@@ -54,23 +53,24 @@ def _imports(module: str) -> set[str]:
     return {name for name in modules if name != "code_version" and (PACKAGE / f"{name}.py").exists()}
 
 
-def _tokens(node: object) -> Iterable[str]:
-    """The syntax tree as words. Not ast.dump: its text differs between Python versions."""
+def _tokens(node: object, words: list[str]) -> list[str]:
+    """The syntax tree as words, appended to `words`. Not ast.dump: its text differs between Python versions."""
     if isinstance(node, ast.AST):
-        yield f"({type(node).__name__}"
+        words.append(f"({type(node).__name__}")
         for name, value in ast.iter_fields(node):
             if name == "body":
                 value = _without_docstring(node, value)
             if value is None or value == [] or name in ("kind", "type_comment"):
                 continue
-            yield f"{name}="
-            yield from _tokens(value)
-        yield ")"
+            words.append(f"{name}=")
+            _tokens(value, words)
+        words.append(")")
     elif isinstance(node, list):
         for item in node:
-            yield from _tokens(item)
+            _tokens(item, words)
     else:
-        yield f"{type(node).__name__}:{node!r}"
+        words.append(f"{type(node).__name__}:{node!r}")
+    return words
 
 
 def _without_docstring(node: ast.AST, body: object) -> object:

@@ -222,7 +222,7 @@ class Plan:
             {
                 "method": row.method,
                 "ensemble": row.ensemble,
-                "representations": self.groups[row.group],
+                "representations": self.shown(of, row.group),
                 "transfers": [self.cell(row.group, column.transfer, row.ensemble) for column in of.columns],
                 "architecture": self.architecture(self.groups[row.group][0]),
                 "spread": self.spread(row.group),
@@ -237,6 +237,11 @@ class Plan:
         }
         return self._job("table", table, {"layout": layout}, *self.cells(of))
 
+    def shown(self, table: Table, group: str) -> list[str]:
+        """The representations of a group that a table shows."""
+        windows = group not in self.config.networks
+        return self.groups[group][:1] if windows and table.windows == "first" else self.groups[group]
+
     def cell(self, group: str, transfer: str, ensemble: bool) -> str | None:
         """The transfer that a cell shows; None where there is none: two-stage fine-tuning of one network."""
         name = transfer_name(transfer, ensemble)
@@ -248,7 +253,7 @@ class Plan:
         cells = {
             (column.target, name, transfer): None
             for row in table.rows
-            for name in self.groups[row.group]
+            for name in self.shown(table, row.group)
             for column in table.columns
             if (transfer := self.cell(row.group, column.transfer, row.ensemble))
         }
@@ -262,7 +267,7 @@ class Plan:
             shown = []
             for series in row.series:
                 transfer = transfer_name(series.transfer, series.ensemble)
-                groups = [self.groups[group] for group in series.groups]
+                groups = [self.shown(self.config.tables[row.table], group) for group in series.groups]
                 for panel in row.panels:
                     for name in itertools.chain(*groups):
                         job = self.record(panel.target, name, transfer)
@@ -282,7 +287,7 @@ class Plan:
             for row in table.rows
             for column in table.columns
             if (transfer := self.cell(row.group, column.transfer, row.ensemble))
-            for name in self.groups[row.group]
+            for name in self.shown(table, row.group)
         }
         return self._job("collect", "records", {"methods": methods}, *records.values())
 

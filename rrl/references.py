@@ -66,13 +66,14 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
                 f"features.views: found {views}; targets.{name}.transform does not augment, "
                 "allowed is 1, or a transform with pad above 0 or flip true"
             )
+    single = {name for name, members in groups.items() if members == 1} | columns_of_one
     yield from _of_finetunings(config["finetunings"], config["targets"])
     for name, table in config["tables"].items():
         if name == "records":
             yield "tables.records: found name 'records'; records.csv is written for every experiment, take another name"
-        yield from _of_table(f"tables.{name}", table, config, groups, columns_of_one)
+        yield from _of_table(f"tables.{name}", table, config, groups, single)
     for name, figure in config["figures"].items():
-        yield from _of_figure(f"figures.{name}", figure, config["tables"], groups, columns_of_one)
+        yield from _of_figure(f"figures.{name}", figure, config["tables"], single)
 
 
 def _of_finetunings(finetunings: dict[str, Any], targets: dict[str, Any]) -> Iterator[str]:
@@ -104,8 +105,9 @@ def _settings(finetuning: dict[str, Any]) -> list[str]:
 
 
 def _of_table(
-    place: str, table: Any, config: dict[str, dict[str, Any]], groups: dict[str, int], columns_of_one: set[str]
+    place: str, table: Any, config: dict[str, dict[str, Any]], groups: dict[str, int], single: set[str]
 ) -> Iterator[str]:
+    """single : groups of one network, or of columns of one."""
     targets, finetuned_on = config["targets"], _finetuned_on(config["finetunings"])
     columns = [column for column in _list(table.get("columns")) if isinstance(column, dict)]
     for number, column in enumerate(columns):
@@ -132,47 +134,43 @@ def _of_table(
             continue
         shown = {str(column.get("transfer")) for column in columns} & set(SEPARATE)
         names = {transfer_name(transfer, isinstance(row, dict) and row.get("ensemble") is True) for transfer in shown}
-        if (groups.get(str(name)) == 1 or name in columns_of_one) and names and names <= set(OF_NETWORKS):
+        if name in single and names and names <= set(OF_NETWORKS):
             yield f"{at}.group: found {name}, which would be an empty row; allowed are groups of two or more networks"
 
 
-def _of_figure(
-    place: str, figure: Any, tables: dict[str, Any], groups: dict[str, int], columns_of_one: set[str]
-) -> Iterator[str]:
-    """Every number of a figure is also a number of a table."""
-    cells = {
-        (row.get("group"), row.get("ensemble"), column.get("transfer"), column.get("target"), column.get("shots"))
-        for table in tables.values()
-        for row in _list(table.get("rows"))
-        for column in _list(table.get("columns"))
-        if isinstance(row, dict) and isinstance(column, dict)
-    }
-    rows = [row for row in _list(figure.get("rows")) if isinstance(row, dict)]
-    for number, row in enumerate(rows):
-        panels = [panel for panel in _list(row.get("panels")) if isinstance(panel, dict)]
+def _of_figure(place: str, figure: Any, tables: dict[str, Any], single: set[str]) -> Iterator[str]:
+    """Every point of a figure is a cell of the table that its row names."""
+    for number, row in enumerate(_list(figure.get("rows"))):
+        if not isinstance(row, dict):
+            continue
+        at = f"{place}.rows[{number}]"
+        yield from _unknown(f"{at}.table", row.get("table"), tables)
+        table = tables.get(str(row.get("table")), {})
+        groups = {(of.get("group"), of.get("ensemble")) for of in _list(table.get("rows")) if isinstance(of, dict)}
+        columns = {
+            (of.get("transfer"), of.get("target"), of.get("shots"))
+            for of in _list(table.get("columns"))
+            if isinstance(of, dict)
+        }
+        panels = [(of.get("target"), of.get("shots")) for of in _list(row.get("panels")) if isinstance(of, dict)]
         for count, series in enumerate(_list(row.get("series"))):
-            at = f"{place}.rows[{number}].series[{count}]"
-            for group in _list(series.get("groups")) if isinstance(series, dict) else []:
-                if group not in groups:
-                    yield from _unknown(f"{at}.groups", group, groups)
-                    continue
-                transfer = transfer_name(str(series.get("transfer")), series.get("ensemble") is True)
-                if (groups[group] == 1 or group in columns_of_one) and transfer in OF_NETWORKS:
-                    yield f"{at}.groups: found {group}; allowed with {transfer} are groups of two or more networks"
-                    continue
-                for panel in panels:
-                    shown = (
-                        group,
-                        series.get("ensemble"),
-                        series.get("transfer"),
-                        panel.get("target"),
-                        panel.get("shots"),
+            if not table or not isinstance(series, dict):
+                continue
+            transfer = transfer_name(str(series.get("transfer")), series.get("ensemble") is True)
+            for group in _list(series.get("groups")):
+                if group in single and transfer in OF_NETWORKS:
+                    yield f"{at}.series[{count}].groups: found {group}; allowed are groups of two or more networks"
+                elif (group, series.get("ensemble")) not in groups:
+                    yield (
+                        f"{at}.series[{count}].groups: found {group!r}, ensemble {series.get('ensemble')}; "
+                        f"allowed are rows of tables.{row['table']}"
                     )
-                    if shown not in cells:
-                        yield (
-                            f"{at}.groups: found {group} with transfer {shown[2]}, ensemble {shown[1]} on {shown[3]}, "
-                            f"shots {shown[4]}; allowed are cells of tables: add the row or column to one"
-                        )
+            for target, shots in panels:
+                if (series.get("transfer"), target, shots) not in columns:
+                    yield (
+                        f"{at}.series[{count}].transfer: found {series.get('transfer')!r} on {target!r}, "
+                        f"shots {shots!r}; allowed are columns of tables.{row['table']}"
+                    )
 
 
 def _finetuned_on(finetunings: dict[str, Any]) -> dict[str, Any]:

@@ -203,6 +203,7 @@ class Row(Strict):
 class Table(Strict):
     caption: str
     selections: Selections
+    windows: Literal["first", "all"] = Field(description="of a group of windows, those that a row is the mean of")
     columns: Annotated[list[Column], Field(min_length=1), AfterValidator(_distinct)]
     rows: Annotated[list[Row], Field(min_length=1), AfterValidator(_distinct)]
 
@@ -221,6 +222,7 @@ class Panel(Strict):
 
 class PanelRow(Strict):
     title: str
+    table: Name = Field(description="whose cells are drawn")
     panels: Annotated[list[Panel], Field(min_length=1), AfterValidator(_distinct)]
     series: Annotated[list[Series], Field(min_length=1), AfterValidator(_distinct)]
 

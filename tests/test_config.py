@@ -98,13 +98,18 @@ def drop(*place: Any) -> Any:
             "finetunings.tiny.two_stage.settings[0]: found 'lr0.1-wd5e-4-e2'; did you mean lr0.1-wd0.0005-e2?",
         ),
         (
-            put("figures", "accuracy", "rows", 1, "series", 0, "groups", ["erm"]),
-            "figures.accuracy.rows[1].series[0].groups: found erm; allowed with two_stage are groups of two or more networks",
+            put("figures", "accuracy", "rows", 1, "series", 0, "groups", ["wide2"]),
+            "figures.accuracy.rows[1].series[0].groups: found wide2; allowed are groups of two or more networks",
+        ),
+        (
+            put("figures", "accuracy", "rows", 1, "series", 1, "groups", ["wide2"]),
+            "figures.accuracy.rows[1].series[1].groups: found 'wide2', ensemble False; allowed are rows of tables.table1",
         ),
         (
             put("figures", "accuracy", "rows", 1, "panels", 0, "shots", 5),
-            "figures.accuracy.rows[1].series[0].groups: found cat2 with transfer two_stage, ensemble False on mnist, shots 5; a",
+            "figures.accuracy.rows[1].series[0].transfer: found 'two_stage' on 'mnist', shots 5; allowed are columns of ta",
         ),
+        (put("figures", "accuracy", "rows", 0, "table", "tab"), "figures.accuracy.rows[0].table: found 'tab'; did you mean ta"),
         (put("tables", "table2", "columns", 1, "target", "cifar"), "tables.table2.columns[1].target: found 'cifar'"),
         (put("tables", "table2", "columns", 1, "shots", 7), "tables.table2.columns[1].shots: found 7; allowed are those"),
         (put("features", "views", 0), "features.views: found 0; input should be greater than or equal to 1"),
