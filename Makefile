@@ -1,4 +1,4 @@
-# make setup   the environment, in .venv          make demo   the demo: from nothing to a table
+# make setup   the environment, in .venv          make demo   the demo: from nothing to tables and a figure
 # make test    all checks                          make tiny   the smallest experiment, under a minute
 PYTHON ?= python3
 # cuda: PyPI's wheels. cpu: PyTorch's own wheels without CUDA, a twelfth of the size.
@@ -19,11 +19,13 @@ setup: .venv/installed
 
 demo tiny: setup
 	@$(SNAKEMAKE) --configfile workflow/config/$@.yaml
-	@cat results/$@/table2.md
-	@echo "Tables: results/$@/table2.csv (.md, .tex); every record: results/$@/records.csv and results/$@/records/"
+	@cat results/$@/table2.md results/$@/table1.md
+	@echo "Tables: results/$@/table1.csv, results/$@/table2.csv (.md, .tex); figure: results/$@/figures/accuracy.svg (.png)"
+	@echo "Every record: results/$@/records.csv and results/$@/records/"
 
-# Snakemake keeps a cache; checks leave nothing outside the clone.
+# Snakemake and matplotlib keep caches; checks leave nothing outside the clone.
 test: export XDG_CACHE_HOME := $(CURDIR)/.cache
+test: export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 test: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .

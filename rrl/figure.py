@@ -17,17 +17,18 @@ matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from rrl.cells import SELECTION_TEXT, parameters_text, top1_of
+from rrl.cells import SELECTION_TEXT, top1_of
 from rrl.command import Command, run
 from rrl.files import complete, sha256_of_file
 from rrl.provenance import Card
 from rrl.transfers import SEPARATE
 
-# Okabe and Ito, "Color universal design" (2008): distinct for colour-blind readers; their yellow is too pale for lines.
-COLOURS = ["#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
-MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+# Okabe and Ito, "Color universal design" (2008): distinct for colour-blind readers; grey in place of their yellow,
+# which is too pale for lines.
+COLOURS = ["#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#777777"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 
 
 def points(
@@ -64,8 +65,9 @@ def draw(axes: Axes, row: dict[str, Any], panel: dict[str, Any], selection: str,
         )
     shots = "" if panel["shots"] == "all" else f", {panel['shots']} images per class"
     axes.set_title(f"{row['title']}: {panel['target']}{shots}", fontsize=9)
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: parameters_text(count)))
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(visible=True, color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -224,7 +224,9 @@ class PanelRow(Strict):
     title: str
     table: Name = Field(description="whose cells are drawn")
     panels: Annotated[list[Panel], Field(min_length=1), AfterValidator(_distinct)]
-    series: Annotated[list[Series], Field(min_length=1), AfterValidator(_distinct)]
+    series: Annotated[list[Series], Field(min_length=1, max_length=8), AfterValidator(_distinct)] = Field(
+        description="as many as there are markers"
+    )
 
 
 class Figure(Strict):
