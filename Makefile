@@ -1,5 +1,6 @@
 # make setup   the environment, in .venv          make demo   the demo: from nothing to tables and a figure
 # make test    all checks                          make tiny   the smallest experiment, under a minute
+# make accept-refactor   keep results after a change of code that changes no result (docs/reruns.md)
 PYTHON ?= python3
 # cuda: PyPI's wheels. cpu: PyTorch's own wheels without CUDA, a twelfth of the size.
 TORCH ?= cuda
@@ -9,7 +10,11 @@ BIN := .venv/bin
 # a second, costs half a minute in the demo.
 SNAKEMAKE := $(BIN)/snakemake --cores all --scheduler greedy --max-jobs-per-timespan 1000/3s --quiet rules
 
-.PHONY: setup demo tiny test
+# For `make accept-refactor`: the code, and the environment, that made the results which are to be kept.
+OLD ?= HEAD
+OLD_PYTHON ?= $(BIN)/python
+
+.PHONY: setup demo tiny test accept-refactor
 
 setup: .venv/installed
 
@@ -22,6 +27,9 @@ demo tiny: setup
 	@cat results/$@/table2.md results/$@/table1.md
 	@echo "Tables: results/$@/table1.csv, results/$@/table2.csv (.md, .tex); figure: results/$@/figures/accuracy.svg (.png)"
 	@echo "Every record: results/$@/records.csv and results/$@/records/"
+
+accept-refactor: setup
+	@$(BIN)/python workflow/accept_refactor.py --old "$(OLD)" --old-python "$(OLD_PYTHON)"
 
 # Snakemake and matplotlib keep caches; checks leave nothing outside the clone.
 test: export XDG_CACHE_HOME := $(CURDIR)/.cache

@@ -1,18 +1,34 @@
 """The version of a stage's code: a digest of what it computes, blind to comments and layout.
 
-This module decides when a stage runs again and nothing of what it computes, so it is not part of
-any digest itself.
+A digest that was shown to be equivalent to an older one has the older one's version: `make accept-refactor`
+writes that to accepted_refactors.json. This module decides when a stage runs again and nothing of what it
+computes, so it is not part of any digest itself.
 """
 
 import ast
 import hashlib
+import json
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
+ACCEPTED = "accepted_refactors.json"
 
 
+@cache
 def code_version(stage: str) -> str:
+    """The digest of a stage's code, or the version that it was accepted as."""
+    digest = code_digest(stage)
+    return accepted_refactors().get(digest, digest)
+
+
+def accepted_refactors() -> dict[str, str]:
+    """Digest -> version, for the digests that are not a version of their own."""
+    accepted: dict[str, str] = json.loads((PACKAGE / ACCEPTED).read_text(encoding="utf-8"))
+    return accepted
+
+
+def code_digest(stage: str) -> str:
     """Digest (12 hex digits) over `rrl.<stage>` and the modules of rrl that it imports, transitively."""
     digest = hashlib.sha256()
     for module in sorted(imported_modules(stage)):

@@ -16,12 +16,12 @@ import torch
 
 from rrl.architectures import Trunk
 from rrl.command import Command, build, run
+from rrl.device import prepare
 from rrl.features import create, finish, to_dtype
 from rrl.files import canonical_json, write_json
 from rrl.images import TRANSFORM_FLAGS, Split, Transform, augment, load_split, normalise
 from rrl.members import SPLITS
 from rrl.networks import load_trunk
-from rrl.train import prepare
 from rrl.work import claim
 
 BATCHES_PER_BLOCK = 16

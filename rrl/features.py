@@ -113,32 +113,42 @@ def read_split(representation: Card, split: str) -> tuple[npt.NDArray[Any], npt.
     Raises UserError otherwise, with the file and what rebuilds it.
     """
     path = representation.folder / f"{split}.h5"
-    if not path.exists():
-        raise UserError(f"{path}: missing; {remake(representation.path)}")
-    with h5py.File(path, "r") as file:
-        labels = file["labels"][:]
-        virtual = file["features"]
-        features = np.empty(virtual.shape, virtual.dtype)
-        at = 0
-        for member in representation.facts["members"]:
-            source = representation.root / member["features"] / f"{split}.h5"
-            start, stop, depth = member["columns"]
-            _check_shape(source, (*features.shape[:2], depth))
-            columns = virtual[:, :, at : at + stop - start]
-            whole = stop - start == depth
-            found = content_digest(labels, iter(columns)) if whole else file_digest(source)
-            if found != member["digests"][split]:
-                raise UserError(f"{source}: not the content that {path} was built from; {remake(source)}")
-            features[:, :, at : at + stop - start] = columns
-            at += stop - start
-    return features, labels
+    members = representation.facts["members"]
+    labels, virtual = _read(path)
+    views, count, width = virtual.shape
+    if width != sum(stop - start for start, stop, _ in (member["columns"] for member in members)):
+        raise UserError(f"{path}: {width} features are not those of its members; {remake(path)}")
+    at = 0
+    for member in members:
+        source = representation.root / member["features"] / f"{split}.h5"
+        start, stop, depth = member["columns"]
+        columns = virtual[:, :, at : at + stop - start]
+        at += stop - start
+        _check_shape(source, (views, count, depth))
+        if stop - start == depth and content_digest(labels, iter(columns)) == member["digests"][split]:
+            continue
+        found_labels, found = _read(source)
+        if content_digest(found_labels, iter(found)) != member["digests"][split]:
+            raise UserError(f"{source}: not the content that {path} was built from; {remake(source)}")
+        if not np.array_equal(found[:, :, start:stop], columns) or not np.array_equal(found_labels, labels):
+            raise UserError(f"{path}: not the features and labels of its members; {remake(path)}")
+    return virtual, labels
+
+
+def _read(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """labels (N,) and features (V, N, D) of a file."""
+    try:
+        with h5py.File(path, "r") as file:
+            return file["labels"][:], file["features"][:]
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
 
 
 def _check_shape(source: Path, shape: tuple[int, ...]) -> None:
     try:
         with h5py.File(source, "r") as file:
             found = file["features"].shape
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise UserError(f"{source}: missing or unreadable ({error}); {remake(source)}") from None
     if found != shape:
         raise UserError(f"{source}: features have shape {found}, planned {shape}; {remake(source)}")

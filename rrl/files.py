@@ -47,7 +47,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path}: missing") from None
     except ValueError as error:
-        raise UserError(f"{path}: not a JSON file ({error}); delete it and run snakemake again") from None
+        raise UserError(f"{path}: not a JSON file ({error})") from None
 
 
 def sha256_of_file(path: Path) -> str:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from rrl.architectures import JointTrunk, Network
 from rrl.batches import plain_batches, step_batches
 from rrl.command import Command, build, count_or_all, run
+from rrl.device import prepare
 from rrl.errors import UserError
 from rrl.images import TRANSFORM_FLAGS, Split, Transform, load_split
 from rrl.logits import write_logits
@@ -32,7 +33,7 @@ from rrl.randomness import stream
 from rrl.record import SELECTED_ON, Subject, entry, write_run
 from rrl.runs import Run, setting_name
 from rrl.shots import first_of_each_class
-from rrl.train import RECIPE_FLAGS, Recipe, prepare, train
+from rrl.train import RECIPE_FLAGS, Recipe, train
 
 
 def training_images(splits: dict[str, Split], shots: int | str, selection: str) -> Split:

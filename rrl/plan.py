@@ -27,9 +27,13 @@ class Planned:
     settings: dict[str, Any]
     inputs: tuple["Planned", ...] = ()
 
+    @property
+    def code_version(self) -> str:
+        return code_version(self.stage)
+
     @cached_property
     def key(self) -> str:
-        return plan_key(self.stage, self.settings, code_version(self.stage), [job.key for job in self.inputs])
+        return plan_key(self.stage, self.settings, self.code_version, [job.key for job in self.inputs])
 
     @property
     def flags(self) -> str:
@@ -45,6 +49,24 @@ class Plan:
         self.config = config
         self.pins = pins
         self._jobs: dict[str, Planned] = {}
+
+    @cached_property
+    def jobs(self) -> list[Planned]:
+        """All jobs of the experiment, each behind its inputs."""
+        found: dict[str, Planned] = {}
+
+        def add(job: Planned) -> None:
+            if job.artifact not in found:
+                for source in job.inputs:
+                    add(source)
+                found[job.artifact] = job
+
+        for table in self.config.tables:
+            add(self.table(table))
+        for figure in self.config.figures:
+            add(self.figure(figure))
+        add(self.collection())
+        return list(found.values())
 
     def _job(self, stage: str, artifact: str, settings: dict[str, Any], *inputs: Planned) -> Planned:
         return self._jobs.setdefault(artifact, Planned(stage, artifact, settings, inputs))

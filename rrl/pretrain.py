@@ -11,10 +11,11 @@ import torch
 from rrl.architectures import Network, build_trunk
 from rrl.batches import epoch_batches
 from rrl.command import Command, build, run
+from rrl.device import prepare
 from rrl.images import TRANSFORM_FLAGS, Transform, load_split
 from rrl.networks import save_network
 from rrl.randomness import stream
-from rrl.train import RECIPE_FLAGS, Recipe, prepare, train
+from rrl.train import RECIPE_FLAGS, Recipe, train
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rrl.command import Command, boolean, build, count_or_all, run
+from rrl.device import prepare
 from rrl.heads import (
     HEAD_TRAINING_FLAGS,
     HeadTraining,
@@ -27,7 +28,6 @@ from rrl.heads import (
 )
 from rrl.logits import write_logits
 from rrl.record import entry, subject, write_record
-from rrl.train import prepare
 
 
 def main(argv: Sequence[str] | None = None) -> None:

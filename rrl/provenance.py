@@ -7,6 +7,7 @@ artifact's content, so a large file that was altered is recognised by whoever re
 """
 
 import hashlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from rrl.errors import UserError
 from rrl.files import canonical_json, read_json, write_json
 
 FIELDS = {"artifact", "key", "stage", "settings", "code_version", "inputs", "digest", "facts"}
+CHECKSUM = "checksum"  # of all other fields
 
 
 def plan_key(stage: str, settings: dict[str, Any], code_version: str, input_keys: Sequence[str]) -> str:
@@ -50,11 +52,20 @@ class Card:
 
 
 def read_card(path: Path) -> Card:
-    """Raises UserError if the file is missing or is not a card."""
-    content = read_json(path)
-    if not isinstance(content, dict) or set(content) != FIELDS:
-        raise UserError(f"{path}: not a card of this project; delete it and run snakemake again")
+    """Raises UserError if the file is missing, is not a card, or was altered."""
+    try:
+        content = read_json(path)
+    except UserError as error:
+        raise UserError(f"{error}; {remake(path)}") from None
+    if not isinstance(content, dict) or set(content) != FIELDS | {CHECKSUM}:
+        raise UserError(f"{path}: not a card of this project; {remake(path)}")
+    if content.pop(CHECKSUM) != _checksum(content):
+        raise UserError(f"{path}: altered since it was written; {remake(path)}")
     return Card(path=path, **content)
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -73,19 +84,17 @@ class Job:
     def write_card(self, path: Path, artifact: str, digest: str, facts: dict[str, Any]) -> None:
         """The last act of a stage: the artifact is complete once its card exists."""
         inputs = [{"artifact": card.artifact, "key": card.key, "digest": card.digest} for card in self.inputs]
-        write_json(
-            path,
-            {
-                "artifact": artifact,
-                "key": self.key,
-                "stage": self.stage,
-                "settings": self.settings,
-                "code_version": self.code_version,
-                "inputs": inputs,
-                "digest": digest,
-                "facts": facts,
-            },
-        )
+        content = {
+            "artifact": artifact,
+            "key": self.key,
+            "stage": self.stage,
+            "settings": self.settings,
+            "code_version": self.code_version,
+            "inputs": inputs,
+            "digest": digest,
+            "facts": facts,
+        }
+        write_json(path, content | {CHECKSUM: _checksum(content)})
 
 
 def remake(path: Path) -> str:
@@ -93,4 +102,4 @@ def remake(path: Path) -> str:
 
     (Snakemake does not make a missing file again that only jobs further up would read.)
     """
-    return f"to rebuild it, delete {path} and run the same snakemake command again"
+    return f"to rebuild it: rm -f {shlex.quote(str(path))}, then run the same snakemake command again"

@@ -12,10 +12,10 @@ from torch import nn
 
 from rrl.architectures import Trunk, build_trunk
 from rrl.command import Command, run
+from rrl.device import prepare
 from rrl.images import Split, Transform, load_split, normalise
 from rrl.networks import save_network
 from rrl.randomness import stream
-from rrl.train import prepare
 
 
 @torch.no_grad()

@@ -110,16 +110,3 @@ def parameter_groups(network: nn.Module, recipe: Recipe) -> list[tuple[list[Tens
     spared: list[Tensor] = [p for p in network.parameters() if id(p) in norms and not recipe.decay_norm]
     decayed: list[Tensor] = [p for p in network.parameters() if id(p) not in norms or recipe.decay_norm]
     return [(decayed, recipe.weight_decay)] + ([(spared, 0.0)] if spared else [])
-
-
-def prepare(threads: int) -> torch.device:
-    """Set the number of threads; the device to compute on.
-
-    Deterministic algorithms are asked for on a GPU only: on the CPU the operations used here have no
-    other, and asking imports a second of unrelated modules.
-    """
-    torch.set_num_threads(threads)
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    torch.use_deterministic_algorithms(True)
-    return torch.device("cuda")

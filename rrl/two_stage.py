@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from rrl.command import Command, build, run
+from rrl.device import prepare
 from rrl.heads import (
     HEAD_TRAINING_FLAGS,
     Data,
@@ -30,7 +31,6 @@ from rrl.heads import (
 from rrl.logits import Labels, Scores, write_logits
 from rrl.record import entry, write_record
 from rrl.stage_one import about, stage_one
-from rrl.train import prepare
 
 
 def images_of(data: dict[str, Data], shots: int | str, rule: str) -> Data:

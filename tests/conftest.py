@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,18 @@ def planned_jobs(folder: Path, *targets: str, config: str | None = "tiny") -> di
     output = snakemake(folder, *targets, options=("--dry-run",), config=config)
     jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)}
     return {rule: count for rule, count in jobs.items() if rule not in ("all", "total")}
+
+
+@contextmanager
+def edited(path: Path, old: str, new: str) -> Iterator[None]:
+    """A file with a text replaced, put back afterwards."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    try:
+        yield
+    finally:
+        path.write_text(text)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, st
     monkeypatch.setattr(versions, "PACKAGE", package)
 
     def clear() -> None:
-        for function in (versions._tree, versions._module_digest, versions._imports):
+        for function in (versions.code_version, versions._tree, versions._module_digest, versions._imports):
             function.cache_clear()
 
     def edit(module: str, old: str, new: str) -> dict[str, str]:

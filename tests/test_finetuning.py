@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import planned_jobs
-from test_workflow import edited
+from conftest import edited, planned_jobs
 from torch import nn
 from torch.nn.functional import cross_entropy
 

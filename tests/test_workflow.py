@@ -4,31 +4,17 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from conftest import copy_clone, planned_jobs, run_snakemake, snakemake
+from conftest import copy_clone, edited, planned_jobs, run_snakemake, snakemake
 
 from rrl.provenance import read_card
 
 TABLES = {"collect": 1, "table": 1, "figure": 1}
 DOWNSTREAM_OF_PROBES = {"ensemble": 4, **TABLES}
-
-
-@contextmanager
-def edited(path: Path, old: str, new: str) -> Iterator[None]:
-    """A file with a text replaced, put back afterwards."""
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-    try:
-        yield
-    finally:
-        path.write_text(text)
 
 
 def test_nothing_reruns_after_a_run(tiny: Path) -> None:

@@ -1,8 +1,10 @@
 # The config as a plan, and what rules ask of it. Nothing here imports torch.
 import os
 import re
+import shlex
 import sys
 import time
+from base64 import urlsafe_b64decode
 from pathlib import Path
 
 # The rrl beside this Snakefile, here and in the jobs, whatever else is installed.
@@ -17,6 +19,7 @@ from rrl.datasets import PARTS
 from rrl.errors import UserError
 from rrl.members import SPLITS
 from rrl.plan import Plan
+from rrl.why import NOT_MADE, card_path, roots
 
 try:
     PLAN = Plan(
@@ -49,6 +52,37 @@ STARTED = time.time()
 RESULTS = PLAN.config.results
 DATA = PLAN.config.data
 PYTHON = sys.executable
+
+
+def recorded():
+    """Files that Snakemake has a record of: how it knows what made them."""
+    folder = Path(".snakemake/metadata")
+    for path in folder.rglob("*"):
+        if path.is_file():
+            yield urlsafe_b64decode("".join(part.removeprefix("@") for part in path.relative_to(folder).parts)).decode()
+
+
+def stale_without_record():
+    """Cards of another plan, and what differs, that Snakemake has no record of: it would take them as they are."""
+    known = {Path(file) for file in recorded()}
+    made = [path for job in PLAN.jobs if (path := card_path(RESULTS, job)).exists()]
+    if known.issuperset(made):
+        return []
+    return [
+        (path, why)
+        for job, why in roots(RESULTS, PLAN.jobs)
+        if why != NOT_MADE and (path := card_path(RESULTS, job)) not in known
+    ]
+
+
+if workflow.exec_mode.name == "DEFAULT" and (stale := stale_without_record()):
+    path, why = stale[0]
+    sys.exit(
+        f"Error: {path}{f' and {len(stale) - 1} more' if len(stale) > 1 else ''}: {why}. Snakemake has no record of "
+        "these files (results copied without .snakemake?) and would take them as they are; to rebuild them: "
+        f"python -m rrl.why --paths {shlex.quote(str(workflow.configfiles[-1]))} | xargs -I{{}} rm {{}}, "
+        "then run the same snakemake command again"
+    )
 
 
 def alternatives(names):

@@ -13,6 +13,7 @@ rule finetune:
         card=RESULTS + "/finetuned/{run}.json",
         run=RESULTS + "/finetuned/{run}.run.json",
         logits=RESULTS + "/finetuned/{run}.h5",
+        network=[],
     log:
         RESULTS + "/logs/finetune/{run}.log",
     threads: 1
@@ -21,12 +22,11 @@ rule finetune:
         input_keys=input_keys("finetuned"),
         code_version=code_version("finetune"),
         representation=representation_of_run,
-        keep="",
     shell:
         "{PYTHON} -m rrl.finetune --target {input.target} --networks {input.networks} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --representation {params.representation} --data-root {DATA} --threads {threads}"
-        " --logits {output.logits} --keep {params.keep} --output {output.card} 2> {log}"
+        " --logits {output.logits} --keep {output.network} --output {output.card} 2> {log}"
 
 
 # The same where two-stage fine-tuning starts from the network: its weights are kept.
@@ -39,8 +39,6 @@ use rule finetune as finetune_kept with:
         weights=RESULTS + "/networks/{run}.safetensors",
     wildcard_constraints:
         run=alternatives(PLAN.kept),
-    params:
-        keep=RESULTS + "/networks/{run}.json",
 
 
 rule merge:

@@ -1,7 +1,7 @@
 rule probe:
     input:
         representation=cards("record", transfer="linear_probe"),
-        virtual=expand(RESULTS + "/representations/{{target}}/{{representation}}/{split}.h5", split=SPLITS),
+        virtual=ancient(expand(RESULTS + "/representations/{{target}}/{{representation}}/{split}.h5", split=SPLITS)),
         features=ancient(member_features),
     output:
         record=RESULTS + "/records/{target}/{representation}/linear_probe.json",

@@ -1,0 +1,16 @@
+"""Where a stage computes."""
+
+import torch
+
+
+def prepare(threads: int) -> torch.device:
+    """Set the number of threads; the device to compute on.
+
+    Deterministic algorithms are asked for on a GPU only: on the CPU the operations used here have no
+    other, and asking imports a second of unrelated modules.
+    """
+    torch.set_num_threads(threads)
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.use_deterministic_algorithms(True)
+    return torch.device("cuda")

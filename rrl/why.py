@@ -1,0 +1,102 @@
+"""What would be made again, and why, in the words of the config: the cards on disk against the plan.
+
+`snakemake --dry-run` names the jobs; `python -m rrl.why CONFIG` names the settings, code and inputs that
+differ. It also finds results that Snakemake alone would take for current: those without its own records.
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rrl.command import run
+from rrl.config import load_config
+from rrl.errors import UserError
+from rrl.plan import Plan, Planned
+from rrl.provenance import Card, read_card
+
+NOT_MADE = "not made yet"
+
+
+def card_path(results: str, job: Planned) -> Path:
+    return Path(results, f"{job.artifact}.json")
+
+
+def reason(results: str, job: Planned) -> str:
+    """Why a job would run, in one line; empty if its card is the planned one."""
+    path = card_path(results, job)
+    if not path.exists():
+        return NOT_MADE
+    try:
+        card = read_card(path)
+    except UserError as error:
+        return str(error)
+    return "" if card.key == job.key else "; ".join(_differences(card, job))
+
+
+def _differences(card: Card, job: Planned) -> Iterator[str]:
+    if card.artifact != job.artifact:
+        yield f"it is the card of {card.artifact}"
+    for name in dict.fromkeys([*card.settings, *job.settings]):
+        before, after = (settings.get(name, "none") for settings in (card.settings, job.settings))
+        if before != after:
+            yield f"{name}: {_short(before)} -> {_short(after)}"
+    if card.code_version != job.code_version:
+        yield f"code of rrl.{job.stage}: {card.code_version} -> {job.code_version}"
+    made_from = {source["artifact"]: source["key"] for source in card.inputs}
+    planned = {source.artifact: source.key for source in job.inputs}
+    yield from (f"input {name}: no longer one" for name in made_from if name not in planned)
+    yield from (f"input {name}: new" for name in planned if name not in made_from)
+    yield from (f"input {name}: changed" for name, key in planned.items() if made_from.get(name, key) != key)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def roots(results: str, jobs: Iterable[Planned]) -> list[tuple[Planned, str]]:
+    """Jobs that would run for a reason of their own, and it; not those that only follow from another one.
+
+    jobs : each behind its inputs.
+    """
+    found = []
+    again: set[str] = set()
+    for job in jobs:
+        follows = any(source.artifact in again for source in job.inputs)
+        why = "" if follows else reason(results, job)
+        if follows or why:
+            again.add(job.artifact)
+        if why:
+            found.append((job, why))
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m rrl.why", description=__doc__)
+    parser.add_argument("config", type=Path, help="config of the experiment, such as workflow/config/demo.yaml")
+    parser.add_argument("--paths", action="store_true", help="print nothing but the cards to delete, a line each")
+    arguments = parser.parse_args(argv)
+    root = Path(__file__).parents[1]
+    if not arguments.config.is_file():
+        raise UserError(f"{arguments.config}: missing; name the config of an experiment")
+    pins = yaml.safe_load((root / "workflow/pins.yaml").read_text(encoding="utf-8"))
+    plan = Plan(load_config(yaml.safe_load(arguments.config.read_text(encoding="utf-8")), [arguments.config]), pins)
+    results = plan.config.results
+    found = roots(results, plan.jobs)
+    if arguments.paths:
+        print("\n".join(str(path) for job, _ in found if (path := card_path(results, job)).exists()))
+        return
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for job, why in found:
+        by_reason.setdefault((job.stage, why), []).append(job.artifact)
+    for (stage, why), artifacts in by_reason.items():
+        more = f" and {len(artifacts) - 1} more" if len(artifacts) > 1 else ""
+        print(f"{stage}: {artifacts[0]}{more}: {why}")
+    print(f"{len(found)} of {len(plan.jobs)} artifacts have a reason of their own; what is made of them follows.")
+
+
+if __name__ == "__main__":
+    run(main)

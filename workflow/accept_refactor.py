@@ -1,0 +1,198 @@
+"""Accept a refactor: show that the code at a commit and the code here make the same bytes, and write that down.
+
+Both run the tiny experiment, each in a copy below .tmp. If all artifacts are equal, byte for byte, the digests of the
+changed stages get the versions of the old ones in rrl/accepted_refactors.json, so that no result reruns; commit that
+file with the refactor. Otherwise the first difference is shown. With --old-python the old code runs in another
+environment: what an upgrade of the libraries changes. Usage: make accept-refactor [OLD=commit] [OLD_PYTHON=path]
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from io import BytesIO
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import yaml
+from safetensors.numpy import load_file
+
+from rrl.code_version import ACCEPTED, PACKAGE, accepted_refactors, code_digest, code_version
+from rrl.command import run
+from rrl.config import load_config
+from rrl.errors import UserError
+from rrl.files import write_text
+from rrl.plan import Plan
+
+CLONE = PACKAGE.parent
+TINY = "workflow/config/tiny.yaml"
+# In the order in which they are made: what differs first explains what differs later.
+KINDS = ("targets", "networks", "features", "representations", "finetuned", "logits", "records")
+VERSIONS = (
+    "import json, sys; from rrl.code_version import code_version as v; print(json.dumps(list(map(v, sys.argv[1:]))))"
+)
+
+
+def git(*words: str) -> bytes:
+    result = subprocess.run(["git", *words], cwd=CLONE, capture_output=True)
+    if result.returncode:
+        raise UserError(f"git {' '.join(words)}: {result.stderr.decode().strip()}")
+    return result.stdout
+
+
+def old_tree(commit: str) -> Path:
+    """The tree of a commit; kept, with its results, for the next call."""
+    name = git("rev-parse", "--short=12", "--verify", f"{commit}^{{commit}}").decode().strip()
+    folder = CLONE / ".tmp/accept" / f"old-{name}"
+    if not folder.exists():
+        partial = folder.with_name("partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        with tarfile.open(fileobj=BytesIO(git("archive", name))) as archive:
+            archive.extractall(partial, filter="data")
+        partial.rename(folder)
+    return folder
+
+
+def new_tree() -> Path:
+    """The files here that git would commit."""
+    folder = CLONE / ".tmp/accept/new"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in git("ls-files", "-z", "--cached", "--others", "--exclude-standard").decode().split("\0"):
+        if name and (CLONE / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(CLONE / name, folder / name)
+    return folder
+
+
+def stages() -> list[str]:
+    content, pins = (yaml.safe_load((CLONE / name).read_text()) for name in (TINY, "workflow/pins.yaml"))
+    return sorted({job.stage for job in Plan(load_config(content, []), pins).jobs})
+
+
+def python(executable: Path, folder: Path, *words: str) -> str:
+    """Run Python in a tree, with its own rrl. Raises UserError with the end of what it said if it fails."""
+    (CLONE / "data").mkdir(exist_ok=True)
+    if not (folder / "data").exists():
+        (folder / "data").symlink_to(CLONE / "data")
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    result = subprocess.run([executable, *words], cwd=folder, capture_output=True, text=True, env=environment)
+    if result.returncode:
+        raise UserError(f"{folder}: {' '.join(words[:2])} failed:\n{(result.stdout + result.stderr)[-2000:]}")
+    return result.stdout
+
+
+def run_tiny(executable: Path, folder: Path) -> Path:
+    """The results root of the tiny experiment, run in a tree."""
+    words = "-m snakemake --cores all --scheduler greedy --rerun-incomplete --nolock --quiet all --configfile"
+    python(executable, folder, *words.split(), TINY)
+    return folder / "results/tiny"
+
+
+def artifacts(root: Path) -> list[Path]:
+    """Files below a results root in the order in which they are made; without logs, times and hosts."""
+    files = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
+    kept = [path for path in files if path.parts[0] not in ("logs", "work") and not path.name.endswith(".run.json")]
+
+    def order(path: Path) -> tuple[int, bool, Path]:
+        kind = KINDS.index(path.parts[0]) if path.parts[0] in KINDS else len(KINDS)
+        return kind, path.suffix == ".json", path  # cards repeat digests of what is beside them
+
+    return sorted(kept, key=order)
+
+
+def first_difference(old: Path, new: Path) -> str:
+    """Of two results roots, in words; empty if there is none."""
+    files = artifacts(old)
+    if lacking := sorted(set(files) ^ set(artifacts(new))):
+        return f"{lacking[0]}: only the {'old' if lacking[0] in files else 'new'} code makes it"
+    for name in files:
+        if (old / name).read_bytes() != (new / name).read_bytes():
+            return f"{name}: {difference(old / name, new / name)}"
+    return ""
+
+
+def difference(old: Path, new: Path) -> str:
+    """Where two files of the same name first differ."""
+    end: tuple[str, Any] = ("nothing more", None)
+    for (place, before), (other, after) in zip_longest(values(old), values(new), fillvalue=end):
+        if place != other:
+            return f"{place} in the old, {other} in the new"
+        if isinstance(before, np.ndarray) and not np.array_equal(before, after):
+            if before.shape != after.shape or before.dtype != after.dtype:
+                return f"{place}: {before.dtype} {before.shape} -> {after.dtype} {after.shape}"
+            at = tuple(map(int, np.argwhere(before != after)[0]))
+            return f"{place}{list(at)}: {before[at]} -> {after[at]}"
+        if not isinstance(before, np.ndarray) and before != after:
+            return f"{place}: {before} -> {after}"
+    return "the same values, stored otherwise"
+
+
+def values(path: Path) -> Iterator[tuple[str, Any]]:
+    """The content of a file, piece by piece, each with its place."""
+    match path.suffix:
+        case ".json":
+            yield from leaves("", json.loads(path.read_text()))
+        case ".safetensors":
+            yield from sorted(load_file(path).items())
+        case ".h5":
+            found: list[tuple[str, Any]] = []
+            with h5py.File(path) as file:
+                file.visititems(
+                    lambda name, item: found.append((name, item[...])) if isinstance(item, h5py.Dataset) else None
+                )
+                yield from found
+                yield from sorted(file.attrs.items())
+        case ".png":
+            yield "picture", np.frombuffer(path.read_bytes(), np.uint8)
+        case _:
+            yield from ((f"line {number}", line) for number, line in enumerate(path.read_text().splitlines(), 1))
+
+
+def leaves(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(f"{place}.{key}".lstrip("."), item)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from leaves(f"{place}[{number}]", item)
+    else:
+        yield place, value
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--old", required=True, help="commit whose code made the results that are to be kept")
+    parser.add_argument("--old-python", type=Path, required=True, help="Python of the environment that it ran in")
+    arguments = parser.parse_args(argv)
+
+    old, new, here = old_tree(arguments.old), new_tree(), Path(sys.executable)
+    old_python = arguments.old_python.absolute()
+    names = stages()
+    if lacking := [name for name in names if not (old / f"rrl/{name}.py").exists()]:
+        raise UserError(f"{arguments.old} has no stage {', '.join(lacking)}: there is nothing to compare with")
+    old_versions = dict(zip(names, json.loads(python(old_python, old, "-c", VERSIONS, *names)), strict=True))
+    changed = {code_digest(name): old_versions[name] for name in names if code_version(name) != old_versions[name]}
+    if not changed and old_python == here:
+        print(f"No stage has another version than at {arguments.old}: nothing to accept.")
+        return
+    table = json.dumps(accepted_refactors() | changed, sort_keys=True, indent=1) + "\n"
+    write_text(new / "rrl" / ACCEPTED, table)
+    print(f"Running {TINY} with the code of {arguments.old}, then with the code here ...")
+    if found := first_difference(run_tiny(old_python, old), run_tiny(here, new)):
+        raise UserError(f"not accepted, as results differ. The first difference: {found}")
+    print(f"Equal, byte for byte: {len(artifacts(new / 'results/tiny'))} files.")
+    if changed:
+        write_text(PACKAGE / ACCEPTED, table)
+        stages_changed = ", ".join(name for name in names if code_digest(name) in changed)
+        print(f"Accepted, in rrl/{ACCEPTED}, to be committed with the code: {stages_changed}.")
+
+
+if __name__ == "__main__":
+    run(main)  # type: ignore[arg-type]
