@@ -29,7 +29,7 @@ demo tiny: setup
 	@echo "Every record: results/$@/records.csv and results/$@/records/"
 
 accept-refactor: setup
-	@$(BIN)/python workflow/accept_refactor.py --old "$(OLD)" --old-python "$(OLD_PYTHON)"
+	@$(BIN)/python -m workflow.accept_refactor --old "$(OLD)" --old-python "$(OLD_PYTHON)"
 
 # Snakemake and matplotlib keep caches; checks leave nothing outside the clone.
 test: export XDG_CACHE_HOME := $(CURDIR)/.cache

@@ -76,6 +76,8 @@ def _tokens(node: object, words: list[str]) -> list[str]:
         for name, value in ast.iter_fields(node):
             if name == "body":
                 value = _without_docstring(node, value)
+            if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty pieces to some f-strings
+                value = [piece for piece in value if getattr(piece, "value", None) != ""]
             if value is None or value == [] or name in ("kind", "type_comment"):
                 continue
             words.append(f"{name}=")

@@ -114,25 +114,46 @@ def read_split(representation: Card, split: str) -> tuple[npt.NDArray[Any], npt.
     """
     path = representation.folder / f"{split}.h5"
     members = representation.facts["members"]
-    labels, virtual = _read(path)
-    views, count, width = virtual.shape
+    sources = [representation.root / member["features"] / f"{split}.h5" for member in members]
+    views, count, width = _shape(path)
     if width != sum(stop - start for start, stop, _ in (member["columns"] for member in members)):
         raise UserError(f"{path}: {width} features are not those of its members; {remake(path)}")
+    for source, member in zip(sources, members, strict=True):
+        found, expected = _shape(source), (views, count, member["columns"][2])
+        if found != expected:
+            raise UserError(f"{source}: features have shape {found}, planned {expected}; {remake(source)}")
+    try:
+        labels, virtual = _read(path)
+    except UserError:
+        for source in sources:  # which of them is it?
+            _read(source)
+        raise
     at = 0
-    for member in members:
-        source = representation.root / member["features"] / f"{split}.h5"
+    for source, member in zip(sources, members, strict=True):
         start, stop, depth = member["columns"]
         columns = virtual[:, :, at : at + stop - start]
         at += stop - start
-        _check_shape(source, (views, count, depth))
         if stop - start == depth and content_digest(labels, iter(columns)) == member["digests"][split]:
             continue
-        found_labels, found = _read(source)
-        if content_digest(found_labels, iter(found)) != member["digests"][split]:
+        its_labels, whole = _read(source)
+        if content_digest(its_labels, iter(whole)) != member["digests"][split]:
             raise UserError(f"{source}: not the content that {path} was built from; {remake(source)}")
-        if not np.array_equal(found[:, :, start:stop], columns) or not np.array_equal(found_labels, labels):
+        if not np.array_equal(whole[:, :, start:stop], columns) or not np.array_equal(its_labels, labels):
             raise UserError(f"{path}: not the features and labels of its members; {remake(path)}")
     return virtual, labels
+
+
+UNREADABLE = (OSError, KeyError, RuntimeError, ValueError, AttributeError)  # what HDF5 raises for a damaged file
+
+
+def _shape(path: Path) -> tuple[int, ...]:
+    """Of the features in a file."""
+    try:
+        with h5py.File(path, "r") as file:
+            shape: tuple[int, ...] = file["features"].shape
+            return shape
+    except UNREADABLE as error:
+        raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
 
 
 def _read(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
@@ -140,15 +161,5 @@ def _read(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
     try:
         with h5py.File(path, "r") as file:
             return file["labels"][:], file["features"][:]
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
-
-
-def _check_shape(source: Path, shape: tuple[int, ...]) -> None:
-    try:
-        with h5py.File(source, "r") as file:
-            found = file["features"].shape
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise UserError(f"{source}: missing or unreadable ({error}); {remake(source)}") from None
-    if found != shape:
-        raise UserError(f"{source}: features have shape {found}, planned {shape}; {remake(source)}")

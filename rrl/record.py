@@ -9,6 +9,7 @@ import platform
 import socket
 import time
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,13 @@ def entry(
 
 
 def write_run(path: Path, started: float) -> None:
-    """Times and host of the job whose card is at `path`."""
+    """Times, host and versions of the libraries, of the job whose card is at `path`."""
     run = {
         "seconds": round(time.time() - started, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "host": socket.gethostname(),
         "python": platform.python_version(),
+        "libraries": {name: version(name) for name in ("torch", "torchvision", "numpy", "h5py", "safetensors")},
     }
     write_json(path.with_suffix(".run.json"), run)
 

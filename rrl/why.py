@@ -18,6 +18,7 @@ from rrl.plan import Plan, Planned
 from rrl.provenance import Card, read_card
 
 NOT_MADE = "not made yet"
+SUFFIXES = (".json", ".run.json", ".csv", ".md", ".tex", ".svg", ".png", ".h5", ".safetensors")
 
 
 def card_path(results: str, job: Planned) -> Path:
@@ -74,10 +75,21 @@ def roots(results: str, jobs: Iterable[Planned]) -> list[tuple[Planned, str]]:
     return found
 
 
+def stale(results: str, jobs: Iterable[Planned]) -> list[tuple[Planned, str]]:
+    """Artifacts that were made under another plan, and what differs."""
+    return [(job, why) for job in jobs if (why := reason(results, job)) not in ("", NOT_MADE)]
+
+
+def files(results: str, job: Planned) -> list[Path]:
+    """The card of an artifact and the files beside it, as far as they exist."""
+    paths = [Path(results, job.artifact + suffix) for suffix in SUFFIXES]
+    return [path for path in paths if path.exists()]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m rrl.why", description=__doc__)
     parser.add_argument("config", type=Path, help="config of the experiment, such as workflow/config/demo.yaml")
-    parser.add_argument("--paths", action="store_true", help="print nothing but the cards to delete, a line each")
+    parser.add_argument("--paths", action="store_true", help="only the files made under another plan, a line each")
     arguments = parser.parse_args(argv)
     root = Path(__file__).parents[1]
     if not arguments.config.is_file():
@@ -85,17 +97,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     pins = yaml.safe_load((root / "workflow/pins.yaml").read_text(encoding="utf-8"))
     plan = Plan(load_config(yaml.safe_load(arguments.config.read_text(encoding="utf-8")), [arguments.config]), pins)
     results = plan.config.results
-    found = roots(results, plan.jobs)
     if arguments.paths:
-        print("\n".join(str(path) for job, _ in found if (path := card_path(results, job)).exists()))
+        for job, _ in stale(results, plan.jobs):
+            print(*files(results, job), sep="\n")
         return
+    found = roots(results, plan.jobs)
     by_reason: dict[tuple[str, str], list[str]] = {}
     for job, why in found:
         by_reason.setdefault((job.stage, why), []).append(job.artifact)
     for (stage, why), artifacts in by_reason.items():
         more = f" and {len(artifacts) - 1} more" if len(artifacts) > 1 else ""
         print(f"{stage}: {artifacts[0]}{more}: {why}")
-    print(f"{len(found)} of {len(plan.jobs)} artifacts have a reason of their own; what is made of them follows.")
+    print(
+        f"{len(found)} of {len(plan.jobs)} artifacts have a reason of their own; what is made of them follows."
+        if found
+        else "Every artifact is the planned one."
+    )
 
 
 if __name__ == "__main__":

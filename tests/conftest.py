@@ -29,6 +29,7 @@ def copy_clone(folder: Path) -> Path:
             shutil.copy2(CLONE / name, folder / name)
     (CLONE / "data").mkdir(exist_ok=True)
     (folder / "data").symlink_to(CLONE / "data")
+    (folder / ".venv").symlink_to(CLONE / ".venv")
     return folder
 
 
@@ -57,6 +58,7 @@ def run_snakemake(
 ) -> subprocess.CompletedProcess[str]:
     """Run Snakemake in `folder` with a config of workflow/config, or None for config.yaml."""
     command = [sys.executable, "-m", "snakemake", *targets, *options, "--cores", "all", "--scheduler", "greedy"]
+    command += ["--max-jobs-per-timespan", "1000/3s"]
     command += ["--quiet", "rules"] if quiet else []
     if config is not None:
         command += ["--configfile", f"workflow/config/{config}.yaml"]

@@ -178,12 +178,12 @@ def test_a_spoilt_member_is_refused_with_what_rebuilds_it(
     card = read_card(moved / f"representations/mnist/{representation}.json")
     read_split(card, "test")
     spoil(moved / "features/mnist/erm-s0/test.h5")
-    with pytest.raises(UserError, match=rf"erm-s0/test\.h5: {message}.*delete .*features/mnist/erm-s0/test\.h5"):
+    with pytest.raises(UserError, match=rf"erm-s0/test\.h5: {message}.*rm -f .*features/mnist/erm-s0/test\.h5"):
         read_split(card, "test")
 
 
 def test_a_spoilt_virtual_file_is_refused(moved: Path) -> None:
     card = read_card(moved / "representations/mnist/cat2.json")
     spoil_labels(moved / "representations/mnist/cat2/test.h5")
-    with pytest.raises(UserError, match="not the content"):
+    with pytest.raises(UserError, match="not the features and labels of its members"):
         read_split(card, "test")

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import edited, planned_jobs
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -229,31 +228,6 @@ def test_heads_of_other_networks_are_refused(tiny: Path) -> None:
     networks = fine_tuned(tiny)
     with pytest.raises(UserError, match=r"--networks: found .*erm-s1.*has members .*erm-s0"):
         list(stage_one([card(tiny, f"representations/mnist/cat2.{SETTING}")], networks[::-1]))
-
-
-ALL_OF_ONE_TABLE = {"collect": 1, "table": 1, "figure": 1}
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "jobs"),
-    [
-        # Three representations under two rules; nothing of two-stage, which does not list it.
-        ("learning_rates: [0.05, 0.1]", "learning_rates: [0.05, 0.1, 0.2]",
-         {"finetune": 6, "merge": 3, "ensemble_finetune": 1, **ALL_OF_ONE_TABLE}),
-        # Listed: the two networks are trained again as their weights were not kept, and extracted.
-        ("settings: [lr0.1-wd0.0005-e2]", "settings: [lr0.1-wd0.0005-e2, lr0.05-wd0.0005-e2]",
-         {"finetune_kept": 4, "merge": 2, "ensemble_finetune": 1, "extract": 4, "represent": 2, "two_stage": 1,
-          "averaged_head": 1, **ALL_OF_ONE_TABLE}),
-        ("epochs: 2\n      steps_per_epoch: 0\n      batch_size: 64\n      momentum: 0.9\n      nesterov: true\n      sch",
-         "epochs: 3\n      steps_per_epoch: 0\n      batch_size: 64\n      momentum: 0.9\n      nesterov: true\n      sch",
-         {"two_stage": 1, **ALL_OF_ONE_TABLE}),
-    ],
-    ids=["one more setting", "one more first stage", "epochs of the second stage"],
-)  # fmt: skip
-def test_one_setting_more_adds_its_own_jobs(tiny: Path, old: str, new: str, jobs: dict[str, int]) -> None:
-    with edited(tiny / "workflow/config/tiny.yaml", old, new):
-        assert planned_jobs(tiny) == jobs
-    assert planned_jobs(tiny) == {}
 
 
 def test_the_figure_has_its_text_and_points_and_is_the_same_each_time(tiny: Path) -> None:

@@ -1,6 +1,6 @@
 """Accept a refactor: show that the code at a commit and the code here make the same bytes, and write that down.
 
-Both run the tiny experiment, each in a copy below .tmp. If all artifacts are equal, byte for byte, the digests of the
+Both run the tiny experiment, each in a copy below .cache. If all artifacts are equal, byte for byte, the digests of the
 changed stages get the versions of the old ones in rrl/accepted_refactors.json, so that no result reruns; commit that
 file with the refactor. Otherwise the first difference is shown. With --old-python the old code runs in another
 environment: what an upgrade of the libraries changes. Usage: make accept-refactor [OLD=commit] [OLD_PYTHON=path]
@@ -29,12 +29,10 @@ from rrl.command import run
 from rrl.config import load_config
 from rrl.errors import UserError
 from rrl.files import write_text
-from rrl.plan import Plan
+from rrl.plan import Plan, Planned
 
 CLONE = PACKAGE.parent
 TINY = "workflow/config/tiny.yaml"
-# In the order in which they are made: what differs first explains what differs later.
-KINDS = ("targets", "networks", "features", "representations", "finetuned", "logits", "records")
 VERSIONS = (
     "import json, sys; from rrl.code_version import code_version as v; print(json.dumps(list(map(v, sys.argv[1:]))))"
 )
@@ -50,19 +48,19 @@ def git(*words: str) -> bytes:
 def old_tree(commit: str) -> Path:
     """The tree of a commit; kept, with its results, for the next call."""
     name = git("rev-parse", "--short=12", "--verify", f"{commit}^{{commit}}").decode().strip()
-    folder = CLONE / ".tmp/accept" / f"old-{name}"
+    folder = CLONE / ".cache/accept" / f"old-{name}"
     if not folder.exists():
         partial = folder.with_name("partial")
         shutil.rmtree(partial, ignore_errors=True)
         with tarfile.open(fileobj=BytesIO(git("archive", name))) as archive:
-            archive.extractall(partial, filter="data")
+            archive.extractall(partial, filter="tar")
         partial.rename(folder)
     return folder
 
 
 def new_tree() -> Path:
     """The files here that git would commit."""
-    folder = CLONE / ".tmp/accept/new"
+    folder = CLONE / ".cache/accept/new"
     shutil.rmtree(folder, ignore_errors=True)
     for name in git("ls-files", "-z", "--cached", "--others", "--exclude-standard").decode().split("\0"):
         if name and (CLONE / name).is_file():
@@ -71,9 +69,9 @@ def new_tree() -> Path:
     return folder
 
 
-def stages() -> list[str]:
+def tiny_jobs() -> list[Planned]:
     content, pins = (yaml.safe_load((CLONE / name).read_text()) for name in (TINY, "workflow/pins.yaml"))
-    return sorted({job.stage for job in Plan(load_config(content, []), pins).jobs})
+    return Plan(load_config(content, []), pins).jobs
 
 
 def python(executable: Path, folder: Path, *words: str) -> str:
@@ -90,20 +88,22 @@ def python(executable: Path, folder: Path, *words: str) -> str:
 
 def run_tiny(executable: Path, folder: Path) -> Path:
     """The results root of the tiny experiment, run in a tree."""
-    words = "-m snakemake --cores all --scheduler greedy --rerun-incomplete --nolock --quiet all --configfile"
-    python(executable, folder, *words.split(), TINY)
+    words = "-m snakemake --cores all --scheduler greedy --max-jobs-per-timespan 1000/3s --rerun-incomplete --nolock"
+    python(executable, folder, *words.split(), "--quiet", "all", "--configfile", TINY)
     return folder / "results/tiny"
 
 
 def artifacts(root: Path) -> list[Path]:
     """Files below a results root in the order in which they are made; without logs, times and hosts."""
-    files = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
-    kept = [path for path in files if path.parts[0] not in ("logs", "work") and not path.name.endswith(".run.json")]
+    made = {job.artifact: number for number, job in enumerate(tiny_jobs())}
 
     def order(path: Path) -> tuple[int, bool, Path]:
-        kind = KINDS.index(path.parts[0]) if path.parts[0] in KINDS else len(KINDS)
-        return kind, path.suffix == ".json", path  # cards repeat digests of what is beside them
+        name = str(path).removesuffix(path.suffix).replace("logits/", "records/", 1)
+        number = made.get(name, made.get(str(path.parent), len(made)))
+        return number, path.suffix == ".json", path  # a card repeats digests of what is beside it
 
+    files = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
+    kept = [path for path in files if path.parts[0] not in ("logs", "work") and not path.name.endswith(".run.json")]
     return sorted(kept, key=order)
 
 
@@ -174,7 +174,7 @@ def main(argv: list[str] | None = None) -> None:
 
     old, new, here = old_tree(arguments.old), new_tree(), Path(sys.executable)
     old_python = arguments.old_python.absolute()
-    names = stages()
+    names = sorted({job.stage for job in tiny_jobs()})
     if lacking := [name for name in names if not (old / f"rrl/{name}.py").exists()]:
         raise UserError(f"{arguments.old} has no stage {', '.join(lacking)}: there is nothing to compare with")
     old_versions = dict(zip(names, json.loads(python(old_python, old, "-c", VERSIONS, *names)), strict=True))

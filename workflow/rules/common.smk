@@ -19,7 +19,7 @@ from rrl.datasets import PARTS
 from rrl.errors import UserError
 from rrl.members import SPLITS
 from rrl.plan import Plan
-from rrl.why import NOT_MADE, card_path, roots
+from rrl.why import card_path, stale
 
 try:
     PLAN = Plan(
@@ -65,21 +65,15 @@ def recorded():
 def stale_without_record():
     """Cards of another plan, and what differs, that Snakemake has no record of: it would take them as they are."""
     known = {Path(file) for file in recorded()}
-    made = [path for job in PLAN.jobs if (path := card_path(RESULTS, job)).exists()]
-    if known.issuperset(made):
-        return []
-    return [
-        (path, why)
-        for job, why in roots(RESULTS, PLAN.jobs)
-        if why != NOT_MADE and (path := card_path(RESULTS, job)) not in known
-    ]
+    unknown = [job for job in PLAN.jobs if (path := card_path(RESULTS, job)).exists() and path not in known]
+    return [(card_path(RESULTS, job), why) for job, why in stale(RESULTS, unknown)]
 
 
-if workflow.exec_mode.name == "DEFAULT" and (stale := stale_without_record()):
-    path, why = stale[0]
+if workflow.exec_mode.name == "DEFAULT" and (refused := stale_without_record()):
+    (path, why), *rest = refused
     sys.exit(
-        f"Error: {path}{f' and {len(stale) - 1} more' if len(stale) > 1 else ''}: {why}. Snakemake has no record of "
-        "these files (results copied without .snakemake?) and would take them as they are; to rebuild them: "
+        f"Error: {path}{f' and {len(rest)} more' if rest else ''}: {why}. Snakemake has no record of what made "
+        "them (results copied without .snakemake?) and would take them as they are; to rebuild them: "
         f"python -m rrl.why --paths {shlex.quote(str(workflow.configfiles[-1]))} | xargs -I{{}} rm {{}}, "
         "then run the same snakemake command again"
     )
