@@ -89,7 +89,7 @@ def python(executable: Path, folder: Path, *words: str) -> str:
 def run_tiny(executable: Path, folder: Path) -> Path:
     """The results root of the tiny experiment, run in a tree."""
     words = "-m snakemake --cores all --scheduler greedy --max-jobs-per-timespan 1000/3s --rerun-incomplete --nolock"
-    python(executable, folder, *words.split(), "--quiet", "all", "--configfile", TINY)
+    python(executable, folder, *words.split(), "--quiet", "rules", "--configfile", TINY)
     return folder / "results/tiny"
 
 

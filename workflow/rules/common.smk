@@ -50,8 +50,8 @@ onerror:
 
 STARTED = time.time()
 RESULTS = PLAN.config.results
-DATA = PLAN.config.data
-PYTHON = sys.executable
+DATA = shlex.quote(PLAN.config.data)
+PYTHON = shlex.quote(sys.executable)
 
 
 def recorded():
