@@ -112,9 +112,14 @@ def touch(pattern: str) -> Change:
     def change(folder: Path) -> Iterator[Path]:
         paths = [path for path in (folder / ROOT).glob(pattern) if path.is_file()]
         assert paths
+        times = {path: (path.stat().st_atime_ns, path.stat().st_mtime_ns) for path in paths}
         for path in paths:
             os.utime(path)
-        yield folder
+        try:
+            yield folder
+        finally:
+            for path, before in times.items():
+                os.utime(path, ns=before)
 
     return change
 
@@ -125,7 +130,7 @@ def replace(file: str, edit_bytes: Callable[[bytes], bytes] | None) -> Change:
     @contextmanager
     def change(folder: Path) -> Iterator[Path]:
         path = folder / ROOT / file
-        content, times = path.read_bytes(), (path.stat().st_atime, path.stat().st_mtime)
+        content, times = path.read_bytes(), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
         if edit_bytes is None:
             path.unlink()
         else:
@@ -134,7 +139,7 @@ def replace(file: str, edit_bytes: Callable[[bytes], bytes] | None) -> Change:
             yield folder
         finally:
             path.write_bytes(content)
-            os.utime(path, times)
+            os.utime(path, ns=times)
 
     return change
 
