@@ -7,6 +7,7 @@ if "networks" not in config:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/target.smk"
+include: "workflow/rules/download.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/extract.smk"
 include: "workflow/rules/represent.smk"

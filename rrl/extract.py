@@ -21,7 +21,7 @@ from rrl.features import create, finish, to_dtype
 from rrl.files import canonical_json, write_json
 from rrl.images import TRANSFORM_FLAGS, Split, Transform, augment, load_split, normalise
 from rrl.members import SPLITS
-from rrl.networks import load_trunk
+from rrl.stored_networks import load_trunk
 from rrl.work import claim
 
 BATCHES_PER_BLOCK = 16

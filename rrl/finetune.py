@@ -27,12 +27,12 @@ from rrl.errors import UserError
 from rrl.images import TRANSFORM_FLAGS, Split, Transform, load_split
 from rrl.logits import write_logits
 from rrl.members import SPLITS
-from rrl.networks import load_trunk, save_network
 from rrl.provenance import Card, Job
 from rrl.randomness import stream
 from rrl.record import SELECTED_ON, Subject, entry, write_run
 from rrl.runs import Run, setting_name
 from rrl.shots import first_of_each_class
+from rrl.stored_networks import load_trunk, save_network
 from rrl.train import RECIPE_FLAGS, Recipe, train
 
 

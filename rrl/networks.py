@@ -1,53 +1,71 @@
-"""Networks on disk: one safetensors file with canonical keys `trunk.*` and `head.*`, and its card."""
+"""Networks without the workflow: build, convert, load.
 
-from hashlib import sha256
+from rrl.networks import build, convert, load
+convert("checkpoint_run0.pth.tar", "erm-s0.safetensors", arch="resnet50", format="rrl")
+features = load("erm-s0.safetensors")(images)  # (B, 3, H, W) float32 -> (B, 2048) float32
+"""
+
+import json
 from pathlib import Path
-from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 
-from rrl.architectures import Trunk, build_trunk, parameter_count
+from rrl.architectures import Trunk, build_trunk
+from rrl.checkpoint_formats import read_checkpoint
 from rrl.errors import UserError
-from rrl.files import canonical_json, complete
-from rrl.network_file import read_network_file
-from rrl.provenance import Card, Job
+from rrl.files import canonical_json, complete, sha256_of_file
+from rrl.stored_networks import restore
 
 
-def save_network(
-    job: Job, card: Path, name: str, modules: dict[str, Any], arch: str, origin: str, seed: int, facts: dict[str, Any]
-) -> None:
-    """Write {name}.safetensors and its card.
+def build(arch: str, *, image_size: int | None = None) -> Trunk:
+    """An untrained network: images (B, 3, H, W) float32 to features (B, D) float32; `feature_dim` is D.
 
-    modules : {"trunk": module} or {"trunk": module, "head": module}; parameters and buffers are saved.
+    image_size : pixels of the square images, for networks with position embeddings; others take any.
+    Raises UserError for an unknown architecture, with the known ones.
     """
-    tensors = {
-        f"{part}.{key}": value.detach().cpu().contiguous()
-        for part, module in modules.items()
-        for key, value in module.state_dict().items()
-    }
-    about = {"arch": arch, "origin": origin, "seed": seed, "key": job.key, "settings": job.settings}
-    content = save(tensors, metadata={"rrl": canonical_json(about)})
-    with complete(card.with_suffix(".safetensors")) as partial:
-        partial.write_bytes(content)
-    trunk = modules["trunk"]
-    about_trunk = {"parameters": parameter_count(trunk), "feature_dim": trunk.feature_dim}
-    facts = {**facts, **about_trunk, "arch": arch, "origin": origin, "seed": seed}
-    job.write_card(card, f"networks/{name}", sha256(content).hexdigest(), facts)
+    return build_trunk(arch, image_size)
 
 
-def load_trunk(card: Card) -> Trunk:
-    """The trunk of a network, in evaluation mode, strictly: every key and shape must match.
+def convert(source: str | Path, destination: str | Path, *, arch: str, format: str) -> None:
+    """Write a checkpoint of another project as `destination`, in this project's format, whole or not at all.
 
-    Raises UserError if the file is missing, was altered, or is not of the card's architecture.
+    format : rrl, swav, vissl, vit-npz, torchvision or auto (rrl/checkpoint_formats.py). Nothing in the file is run.
+    Raises UserError if the file cannot be read safely, or is not a network of this architecture.
     """
-    content = read_network_file(card)
-    trunk = build_trunk(card.facts["arch"])
+    source = Path(source)
+    trunk, head = read_checkpoint(source, arch, format)
+    origin = {"file": source.name, "sha256": sha256_of_file(source), "format": format}
+    tensors = {f"trunk.{key}": value for key, value in trunk.items()}
+    if head is not None:
+        tensors |= {"head.weight": head[0], "head.bias": head[1]}
+    about = {"arch": arch, "origin": "download", "source": origin}
+    with complete(Path(destination)) as partial:
+        save_file(
+            {
+                key: (value.float() if value.is_floating_point() else value).contiguous()
+                for key, value in tensors.items()
+            },
+            partial,
+            metadata={"rrl": canonical_json(about)},
+        )
+
+
+def load(path: str | Path, *, image_size: int | None = None) -> Trunk:
+    """The network in a file that `convert` or the workflow wrote, in evaluation mode, with its `head` if it has one.
+
+    image_size : pixels of the images if other than it was trained for; position embeddings are resized.
+    Raises UserError if the file is missing, damaged, or is not one of this project's.
+    """
+    path = Path(path)
     try:
-        tensors = load(content)
-        trunk.load_state_dict({k.removeprefix("trunk."): v for k, v in tensors.items() if k.startswith("trunk.")})
-    except (SafetensorError, RuntimeError) as error:
-        raise UserError(
-            f"{card.path.with_suffix('.safetensors')}: not a {card.facts['arch']}: {' '.join(str(error).split())}"
-        ) from None
-    return trunk.eval()
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["rrl"])
+        tensors = load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing") from None
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: damaged, or not a safetensors file ({error})") from None
+    except (KeyError, ValueError):
+        raise UserError(f"{path}: not a network of this project; rrl.networks.convert makes one of it") from None
+    return restore(tensors, about["arch"], path, image_size)

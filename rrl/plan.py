@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from rrl.checkpoints import checkpoints, planned_sha256
 from rrl.code_version import code_version
 from rrl.command import flags
 from rrl.members import Member
 from rrl.provenance import plan_key
 from rrl.runs import Run, setting_name
-from rrl.schema import Columns, Config, Finetuning, Pretrained, Table
+from rrl.schema import Columns, Config, Downloaded, Finetuning, Pretrained, Table
 from rrl.transfers import MEMBERS_TRANSFER, OF_NETWORKS, transfer_name
 
 
@@ -169,10 +170,16 @@ class Plan:
     def network(self, network: str) -> Planned:
         if network in self.kept:
             return self._finetune(f"networks/{network}", self.kept[network])
+        settings: dict[str, Any]
         family, seed = self.networks[network]
         of = self.config.networks[family]
+        if isinstance(of, Downloaded):
+            checkpoint = checkpoints()[of.checkpoint]
+            file = checkpoint.files[seed]
+            settings = {"file": file, "sha256": planned_sha256(file), "format": checkpoint.format}
+            return self._job("convert", f"networks/{network}", settings | {"arch": checkpoint.arch, "seed": seed})
         transform = self.config.targets[of.target].transform.model_dump()
-        settings: dict[str, Any] = {"arch": of.arch, "seed": seed}
+        settings = {"arch": of.arch, "seed": seed}
         if isinstance(of, Pretrained):
             settings |= self.config.recipes[of.recipe].model_dump() | transform
             return self._job("pretrain", f"networks/{network}", settings, self.target(of.target))
@@ -316,9 +323,13 @@ class Plan:
     def architecture(self, representation: str) -> str:
         """Of the trunks behind a representation: `resnet8`, `4 x resnet8`."""
         networks = dict.fromkeys(member.network for member in self.representations[representation])
-        names = [self.config.networks[self.networks[network][0]].arch for network in networks]
+        names = [self._arch(self.networks[network][0]) for network in networks]
         counts = {name: names.count(name) for name in names}
         return " + ".join(name if count == 1 else f"{count} x {name}" for name, count in counts.items())
+
+    def _arch(self, family: str) -> str:
+        of = self.config.networks[family]
+        return checkpoints()[of.checkpoint].arch if isinstance(of, Downloaded) else of.arch
 
     def spread(self, group: str) -> str:
         """What the representations of a group differ in."""

@@ -13,8 +13,8 @@ from rrl.batches import epoch_batches
 from rrl.command import Command, build, run
 from rrl.device import prepare
 from rrl.images import TRANSFORM_FLAGS, Transform, load_split
-from rrl.networks import save_network
 from rrl.randomness import stream
+from rrl.stored_networks import save_network
 from rrl.train import RECIPE_FLAGS, Recipe, train
 
 

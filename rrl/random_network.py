@@ -14,8 +14,8 @@ from rrl.architectures import Trunk, build_trunk
 from rrl.command import Command, run
 from rrl.device import prepare
 from rrl.images import Split, Transform, load_split, normalise
-from rrl.networks import save_network
 from rrl.randomness import stream
+from rrl.stored_networks import save_network
 
 
 @torch.no_grad()

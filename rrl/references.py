@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rrl.architecture_names import parse_architecture
+from rrl.checkpoints import checkpoints
 from rrl.errors import UserError
 from rrl.runs import setting_name
 from rrl.transfers import OF_NETWORKS, SEPARATE, transfer_name
@@ -32,6 +33,8 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
         if isinstance(family.get("arch"), str) and (mistake := _not_an_architecture(family["arch"])):
             yield f"networks.{name}.arch: {mistake}"
         yield from _unknown(f"networks.{name}.target", family.get("target"), config["targets"])
+        if family.get("origin") == "download":
+            yield from _of_checkpoint(f"networks.{name}", family)
         if family.get("origin") == "pretrain":
             yield from _unknown(f"networks.{name}.recipe", family.get("recipe"), config["recipes"])
     groups: dict[str, int] = dict.fromkeys(config["networks"], 1)
@@ -74,6 +77,15 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
         yield from _of_table(f"tables.{name}", table, config, groups, single)
     for name, figure in config["figures"].items():
         yield from _of_figure(f"figures.{name}", figure, config["tables"], single)
+
+
+def _of_checkpoint(place: str, family: dict[str, Any]) -> Iterator[str]:
+    yield from _unknown(f"{place}.checkpoint", family.get("checkpoint"), checkpoints())
+    if isinstance(name := family.get("checkpoint"), str) and name in checkpoints():
+        count = len(checkpoints()[name].files)
+        for seed in _list(family.get("seeds")):
+            if isinstance(seed, int) and seed >= count:
+                yield f"{place}.seeds: found {seed}; {name} has {count} networks, allowed are 0 to {count - 1}"
 
 
 def _of_finetunings(finetunings: dict[str, Any], targets: dict[str, Any]) -> Iterator[str]:
@@ -194,6 +206,8 @@ def _not_columns(columns: Any, arch: Any) -> str:
     if not (isinstance(arch, str) and not _not_an_architecture(arch)):
         return ""
     depth = parse_architecture(arch).feature_dim
+    if depth is None:
+        return ""
     match columns:
         case [int(start), int(stop)] if not 0 <= start < stop <= depth:
             return f"found {columns}; {arch} has {depth} features, allowed is 0 <= start < stop <= {depth}"

@@ -124,6 +124,12 @@ class Pretrained(Strict):
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 
+class Downloaded(Strict):
+    origin: Literal["download"]
+    checkpoint: Name = Field(description="of the published networks, docs/checkpoints.md")
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+
+
 class Random(Strict):
     origin: Literal["random"]
     arch: str
@@ -238,9 +244,10 @@ class Figure(Strict):
 class Config(Strict):
     results: str
     data: str
+    checkpoints: str = Field(description="folder of downloaded networks")
     targets: dict[Name, Annotated[Target | PlannedTarget, Field(discriminator="dataset")]]
     recipes: dict[Name, Recipe]
-    networks: dict[Name, Annotated[Pretrained | Random, Field(discriminator="origin")]]
+    networks: dict[Name, Annotated[Pretrained | Random | Downloaded, Field(discriminator="origin")]]
     features: Features
     representations: dict[
         Name,

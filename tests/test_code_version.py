@@ -15,7 +15,7 @@ from rrl import code_version as versions
 from rrl.command import flags
 
 STAGES = [
-    "target", "pretrain", "random_network", "extract", "represent", "probe", "finetune", "merge", "two_stage",
+    "target", "convert", "pretrain", "random_network", "extract", "represent", "probe", "finetune", "merge", "two_stage",
     "averaged_head", "ensemble", "collect", "table", "figure",
 ]  # fmt: skip
 

@@ -76,6 +76,8 @@ def drop(*place: Any) -> Any:
         (put("targets", "mnist", "probe", "tini"), "targets.mnist.probe: found 'tini'; did you mean tiny? allowed: tiny"),
         (put("networks", "erm", "target", "imagenet"), "networks.erm.target: found 'imagenet'; allowed: fashion-source"),
         (put("networks", "erm", "recipe", "x"), "networks.erm.recipe: found 'x'; allowed: erm"),
+        (put("networks", "new", {"origin": "download", "checkpoint": "supervised-resnet5", "seeds": [0]}), "networks.new.checkpoint: found 'supervised-resnet5'; did you mean supervised-resnet50?"),
+        (put("networks", "new", {"origin": "download", "checkpoint": "supervised-resnet50", "seeds": [3, 10]}), "networks.new.seeds: found 10; supervised-resnet50 has 10 networks, allowed are 0 to 9"),
         (put("networks", "Big Net", TINY["networks"]["erm"]), "networks.Big Net: found name 'Big Net'; allowed are a-z"),
         (put("networks", "erm", "arch", "resnet9"), "networks.erm.arch: found 'resnet9'; allowed"),
         (put("representations", "cat", "of", "erm2"), "representations.cat.of: found 'erm2'; did you mean erm?"),

@@ -20,10 +20,10 @@ from rrl.files import read_json
 from rrl.finetune import BestEpoch, Evaluation, training_images
 from rrl.images import Split, Transform, load_split
 from rrl.logits import read_logits
-from rrl.networks import load_trunk
 from rrl.provenance import Card, read_card
 from rrl.runs import Run, setting_name
 from rrl.stage_one import averaged_head, stage_one
+from rrl.stored_networks import load_trunk
 from rrl.sweep import Heads, logits
 
 torch.set_num_threads(1)

@@ -13,6 +13,7 @@ os.environ["PYTHONPATH"] = workflow.basedir
 
 import yaml
 
+from rrl.checkpoints import checkpoints
 from rrl.code_version import code_version
 from rrl.config import load_config
 from rrl.datasets import PARTS
@@ -51,6 +52,7 @@ onerror:
 STARTED = time.time()
 RESULTS = PLAN.config.results
 DATA = shlex.quote(PLAN.config.data)
+CHECKPOINTS = PLAN.config.checkpoints
 PYTHON = shlex.quote(sys.executable)
 
 
@@ -82,6 +84,12 @@ if workflow.exec_mode.name == "DEFAULT" and (refused := stale_without_record()):
 def alternatives(names):
     """A wildcard constraint: one of the names."""
     return "|".join(re.escape(name) for name in names) or "none"
+
+
+def networks_of(origin):
+    """A wildcard constraint: the networks of one origin."""
+    names = [name for name, (family, _) in PLAN.networks.items() if PLAN.config.networks[family].origin == origin]
+    return alternatives(names)
 
 
 wildcard_constraints:

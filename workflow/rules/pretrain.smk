@@ -1,9 +1,3 @@
-def networks_of(origin):
-    """A wildcard constraint: the networks of one origin."""
-    names = [name for name, (family, _) in PLAN.networks.items() if PLAN.config.networks[family].origin == origin]
-    return alternatives(names)
-
-
 rule pretrain:
     input:
         target=cards("network"),

@@ -1,0 +1,60 @@
+"""Stage `convert`: a checkpoint of another project, downloaded or put in place by hand, as a network of this one.
+
+The file must have the sha256 that it was pinned with. One that was never used before is pinned now: trust on first use.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from rrl.architectures import build_trunk, parameter_count
+from rrl.checkpoints import FIRST_USE, check, planned_sha256
+from rrl.command import Command, run
+from rrl.errors import UserError
+from rrl.files import sha256_of_file
+from rrl.networks import convert
+
+
+def verify(path: Path, file: str, planned: str) -> None:
+    """Raises UserError unless the checkpoint at `path` is the planned one. Pins it if it was never used before."""
+    try:
+        check(file, path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); python -m rrl.download --file {file}, or put it there by hand"
+        ) from None
+    if planned_sha256(file) != planned:
+        raise UserError(f"{path}: its pin changed since submission; run the same snakemake command again")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = Command("convert", __doc__)
+    command.setting("--file", str, "the checkpoint, below the folder of checkpoints")
+    command.setting("--sha256", str, f"that it must have; '{FIRST_USE}': that it had when it was first used")
+    command.setting("--format", str, "how it holds the network")
+    command.setting("--arch", str, "architecture")
+    command.setting("--seed", int, "which of the networks of its kind it is")
+    command.place("--checkpoints", Path, "folder of checkpoints")
+    command.place("--name", str, "name of the network")
+    command.place("--output", Path, "card to write; the weights are written beside it")
+    arguments, job = command.parse(argv)
+
+    path = arguments.checkpoints / arguments.file
+    verify(path, arguments.file, arguments.sha256)
+    weights = arguments.output.with_suffix(".safetensors")
+    convert(path, weights, arch=arguments.arch, format=arguments.format)
+    with torch.device("meta"):
+        trunk = build_trunk(arguments.arch)
+    facts = {
+        "parameters": parameter_count(trunk),
+        "feature_dim": trunk.feature_dim,
+        "arch": arguments.arch,
+        "origin": "download",
+        "seed": arguments.seed,
+    }
+    job.write_card(arguments.output, f"networks/{arguments.name}", sha256_of_file(weights), facts)
+
+
+if __name__ == "__main__":
+    run(main)
