@@ -51,6 +51,8 @@ def read_checkpoint(path: Path, arch: str, format: str) -> tuple[Tensors, Head |
         return by_prefix(tensors, path, arch, only="" if format == "torchvision" else None)
     trunk, head = bring(tensors, arch)
     check(trunk, path, arch)
+    if head is not None and (width := parse_architecture(arch).feature_dim) not in (None, head[0].shape[1]):
+        raise UserError(f"{path}: its head is for {head[0].shape[1]} features, {arch} has {width}")
     return trunk, head
 
 
@@ -125,13 +127,15 @@ def dictionaries(content: Any) -> Iterator[dict[str, Any]]:
 
 
 def from_rrl(tensors: Tensors, arch: str) -> tuple[Tensors, Head | None]:
-    joint = parse_architecture(arch).joint
-    trunk: Tensors = {}
-    for key, value in tensors.items():
-        if key.startswith("module.model0."):
-            rest = key.removeprefix("module.model0.")
-            found = re.fullmatch(r"model(\d+)\.(.*)", rest) if joint > 1 else None
-            trunk[f"trunks.{found[1]}.model.{found[2]}" if found else f"model.{rest}"] = value
+    behind_prefix = {key.removeprefix("module.model0."): key for key in tensors if key.startswith("module.model0.")}
+    joint = {key: re.fullmatch(r"model(\d+)\.(.*)", key) for key in behind_prefix}
+    numbers = sorted({int(found[1]) for found in joint.values() if found})
+    trunk = {
+        f"trunks.{numbers.index(int(found[1]))}.model.{found[2]}" if found else f"model.{key}": tensors[
+            behind_prefix[key]
+        ]
+        for key, found in joint.items()
+    }
     head = head_of(tensors, "module.classifier.linear.")
     if head and "module.classifier.bn.weight" in tensors:
         head = fold_batch_norm(head, {k.removeprefix("module.classifier.bn."): v for k, v in tensors.items()})

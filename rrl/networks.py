@@ -10,6 +10,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from rrl.architectures import Trunk, build_trunk
 from rrl.checkpoint_formats import read_checkpoint
@@ -68,4 +69,13 @@ def load(path: str | Path, *, image_size: int | None = None) -> Trunk:
         raise UserError(f"{path}: damaged, or not a safetensors file ({error})") from None
     except (KeyError, ValueError):
         raise UserError(f"{path}: not a network of this project; rrl.networks.convert makes one of it") from None
-    return restore(tensors, about["arch"], path, image_size)
+    trunk = restore(tensors, about["arch"], path, image_size)
+    state = {key.removeprefix("head."): value for key, value in tensors.items() if key.startswith("head.")}
+    if state:
+        head = nn.Linear(trunk.feature_dim, len(state["bias"]))
+        try:
+            head.load_state_dict(state)
+        except RuntimeError as error:
+            raise UserError(f"{path}: its head does not fit: {' '.join(str(error).split())}") from None
+        trunk._head = (head.eval(),)
+    return trunk

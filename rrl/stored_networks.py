@@ -18,7 +18,7 @@ from rrl.provenance import Card, Job
 
 
 def restore(tensors: dict[str, Tensor], arch: str, path: Path, image_size: int | None) -> Trunk:
-    """The trunk, in evaluation mode, strictly: every key and shape must match; and its head."""
+    """The trunk, in evaluation mode, strictly: every key and shape must match."""
     state = {key.removeprefix("trunk."): value for key, value in tensors.items() if key.startswith("trunk.")}
     native = {key: _square(value) for key, value in state.items() if key.endswith("pos_embed")}
     patch = next((v.shape[-1] for k, v in state.items() if k.endswith("patch_embed.proj.weight")), 1)
@@ -30,10 +30,6 @@ def restore(tensors: dict[str, Tensor], arch: str, path: Path, image_size: int |
         trunk.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(f"{path}: not a {arch}: {' '.join(str(error).split())}") from None
-    if "head.weight" in tensors:
-        head = nn.Linear(trunk.feature_dim, len(tensors["head.bias"]))
-        head.load_state_dict({"weight": tensors["head.weight"], "bias": tensors["head.bias"]})
-        trunk._head = (head.eval(),)
     return trunk.eval()
 
 

@@ -216,6 +216,15 @@ def test_rrl_head_with_batch_norm_is_folded(tmp_path: Path) -> None:
     same(network.head(features), expected)
 
 
+def test_rrl_with_a_head_for_other_features_is_refused(tmp_path: Path) -> None:
+    path = rrl_file([resnet()], tmp_path / "file.pth.tar")
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["module.classifier.linear.weight"] = torch.rand(10, 4096)
+    torch.save(content, path)
+    with pytest.raises(UserError, match="its head is for 4096 features, resnet50 has 2048"):
+        convert(path, tmp_path / "out", arch="resnet50", format="rrl")
+
+
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("format", ["swav", "auto"])
 def test_swav(tmp_path: Path, nested: bool, format: str) -> None:
