@@ -7,6 +7,7 @@ from typing import Any
 
 from rrl.provenance import Card
 from rrl.record import rows
+from rrl.uncertainty import interval
 
 SELECTION_TEXT = {
     "heldout": "setting and epoch picked on val, test read once",
@@ -16,7 +17,10 @@ SELECTION_TEXT = {
 
 @dataclass(frozen=True)
 class Cell:
-    """mean and std (ddof 1, None where n = 1) of top-1 in percent over the n representations of a group."""
+    """mean and std (ddof 1, None where n = 1) of top-1 in percent over the n representations of a group.
+
+    interval : 95 % interval of the mean in percent, from the number of test images alone.
+    """
 
     selection: str
     method: str
@@ -27,6 +31,7 @@ class Cell:
     column: str
     mean: float
     std: float | None
+    interval: tuple[float, float]
 
 
 def label(method: str, ensemble: bool) -> str:
@@ -42,13 +47,14 @@ def column_label(column: dict[str, Any]) -> str:
     return f"{TRANSFER_LABEL[column['transfer']]}{column['target']}{shots}"
 
 
-def top1_of(records: Sequence[Card]) -> dict[tuple[str, str, str, str, str], float]:
-    """(target, shots, representation, transfer as in the record's name, selection) -> top-1, a fraction."""
+def top1_of(records: Sequence[Card]) -> dict[tuple[str, str, str, str, str], tuple[float, int]]:
+    """(target, shots, representation, transfer as in the record's name, selection) -> top-1, a fraction, and the
+    number of test images."""
     found = {}
     for record in records:
         _, target, representation, transfer = record.artifact.split("/")
         for row in rows(record):
-            found[target, str(row["shots"]), representation, transfer, row["selection"]] = row["top1"]
+            found[target, str(row["shots"]), representation, transfer, row["selection"]] = row["top1"], row["n_test"]
     return found
 
 
@@ -64,7 +70,10 @@ def summarise(layout: dict[str, Any], records: Sequence[Card]) -> list[Cell]:
                 if transfer is None:
                     continue
                 where = column["target"], str(column["shots"])
-                top1 = [100 * found[*where, name, transfer, selection] for name in names]
+                top1 = [100 * found[*where, name, transfer, selection][0] for name in names]
+                _, images = found[*where, names[0], transfer, selection]
+                mean = statistics.fmean(top1)
+                low, high = interval(mean / 100, images)
                 cells.append(
                     Cell(
                         selection=selection,
@@ -74,8 +83,9 @@ def summarise(layout: dict[str, Any], records: Sequence[Card]) -> list[Cell]:
                         n=len(names),
                         spread=row["spread"] if len(names) > 1 else row["spread"].removesuffix("s"),
                         column=column_label(column),
-                        mean=statistics.fmean(top1),
+                        mean=mean,
                         std=statistics.stdev(top1) if len(top1) > 1 else None,
+                        interval=(100 * low, 100 * high),
                     )
                 )
     return cells

@@ -1,4 +1,7 @@
-"""Stage `collect`: all records of an experiment as one tidy CSV, a row per record, shots and selection."""
+"""Stage `collect`: all records of an experiment as one tidy CSV, a row per record, shots and selection.
+
+top1 is a fraction; top1_low and top1_high the ends of its 95 % interval from the number of test images.
+"""
 
 import json
 from collections.abc import Sequence
@@ -9,6 +12,7 @@ import pandas as pd
 from rrl.command import Command, run
 from rrl.files import sha256_of_file, write_text
 from rrl.record import rows
+from rrl.uncertainty import interval
 
 COLUMNS = ["target", "shots", "method", "representation", "transfer", "of", "selection"]
 
@@ -25,6 +29,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = [record.artifact.split("/", 2)[2] for record in arguments.records for _ in rows(record)]
     frame.insert(2, "method", [arguments.methods[name] for name in names])
     frame["shots"] = frame["shots"].astype(str)
+    intervals = [interval(top1, images) for top1, images in zip(frame["top1"], frame["n_test"], strict=True)]
+    after = list(frame.columns).index("top1") + 1
+    frame.insert(after, "top1_low", [low for low, _ in intervals])
+    frame.insert(after + 1, "top1_high", [high for _, high in intervals])
     frame = frame.sort_values(COLUMNS, kind="stable")
     write_text(arguments.csv, frame.to_csv(index=False, lineterminator="\n"))
     job.write_card(arguments.output, arguments.csv.stem, sha256_of_file(arguments.csv), {"rows": len(frame)})

@@ -40,7 +40,7 @@ def points(
     where = panel["target"], str(panel["shots"])
     result = []
     for names in series["groups"]:
-        top1 = [100 * found[*where, name, series["transfer"], selection] for name in names]
+        top1 = [100 * found[*where, name, series["transfer"], selection][0] for name in names]
         spread = statistics.stdev(top1) if len(top1) > 1 else 0.0
         result.append((parameters[names[0]], statistics.fmean(top1), spread))
     return result

@@ -1,7 +1,8 @@
 """Stage `table`: one declared table, as CSV with full precision, Markdown and LaTeX.
 
 A row is a method; a cell is the mean over the representations of its group (seeds, or windows of
-seeds) and their standard deviation (ddof 1). The records are given by name, never searched for.
+seeds), their standard deviation (ddof 1), and apart from it the 95 % interval from the number of test images. The
+records are given by name, never searched for.
 """
 
 import json
@@ -17,24 +18,30 @@ from rrl.files import sha256_of_file, write_text
 
 
 def wide(layout: dict[str, Any], cells: Sequence[Cell]) -> pd.DataFrame:
-    """One row per selection and method; `<column> mean` and `<column> std` side by side; percent, unrounded."""
+    """One row per selection and method; mean, std, and the ends of the test images' interval of each column side by
+    side; percent, unrounded."""
     table: dict[tuple[str, str], dict[str, Any]] = {}
     for cell in cells:
         row = table.setdefault((cell.selection, cell.method), {"selection": cell.selection, "method": cell.method})
         row |= {"architecture": cell.architecture, "parameters": cell.parameters, "n": cell.n, "spread": cell.spread}
         row |= {f"{cell.column} mean": cell.mean, f"{cell.column} std": cell.std}
+        row |= {f"{cell.column} test {end}": bound for end, bound in zip(ENDS, cell.interval, strict=True)}
     about = ["selection", "method", "architecture", "parameters", "n", "spread"]
-    values = [f"{column_label(column)} {kind}" for column in layout["columns"] for kind in ("mean", "std")]
+    kinds = ("mean", "std", *(f"test {end}" for end in ENDS))
+    values = [f"{column_label(column)} {kind}" for column in layout["columns"] for kind in kinds]
     return pd.DataFrame(table.values(), columns=about + values)
 
 
 def shown(layout: dict[str, Any], cells: Sequence[Cell]) -> pd.DataFrame:
-    """Strings for people: percent with one decimal, the spread behind ± where there is one, – for no cell."""
+    """Strings for people: percent with one decimal, the spread behind ± where there is one, the interval in brackets,
+    – for no cell."""
     table: dict[str, dict[str, str]] = {}
     for cell in cells:
         row = table.setdefault(cell.method, {"method": cell.method, "architecture": cell.architecture})
         row |= {"parameters": parameters_text(cell.parameters), "n": f"{cell.n} {cell.spread}"}
-        row[cell.column] = f"{cell.mean:.1f}" if cell.std is None else f"{cell.mean:.1f} ± {cell.std:.1f}"
+        spread = "" if cell.std is None else f" ± {cell.std:.1f}"
+        low, high = cell.interval
+        row[cell.column] = f"{cell.mean:.1f}{spread} [{low:.1f}, {high:.1f}]"
     columns = ["method", "architecture", "parameters", "n", *map(column_label, layout["columns"])]
     return pd.DataFrame(table.values(), columns=columns).fillna("–")
 
@@ -43,9 +50,11 @@ def by_selection(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     return {name: [cell for cell in cells if cell.selection == name] for name in {cell.selection: 0 for cell in cells}}
 
 
+ENDS = ("low", "high")
 NOTE = (
     "Top-1 accuracy in percent: mean ± standard deviation (ddof 1) over n seeds or windows of seeds. "
-    "Windows share networks, so their spread is not that of independent runs. parameters: of the trunks."
+    "Windows share networks, so their spread is not that of independent runs. In brackets the 95 % interval of the "
+    "mean from the number of test images (Wilson), which says nothing of other seeds. parameters: of the trunks."
 )
 TRANSFER_NOTE = {
     "linear_probe": "^sub: mean logits of heads trained separately on each member.",

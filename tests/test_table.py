@@ -70,7 +70,8 @@ def test_csv() -> None:
     table = wide(LAYOUT, summarise(LAYOUT, RECORDS))
     assert list(table.columns) == [
         "selection", "method", "architecture", "parameters", "n", "spread",
-        "mnist mean", "mnist std", "mnist 20-shot mean", "mnist 20-shot std",
+        "mnist mean", "mnist std", "mnist test low", "mnist test high",
+        "mnist 20-shot mean", "mnist 20-shot std", "mnist 20-shot test low", "mnist 20-shot test high",
     ]  # fmt: skip
     assert list(table["method"]) == ["ERM", "CAT2", "CAT2^sub"] * 2
     assert list(table["selection"]) == ["heldout"] * 3 + ["paper"] * 3
@@ -80,10 +81,10 @@ def test_markdown() -> None:
     lines = markdown(LAYOUT, summarise(LAYOUT, RECORDS)).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     assert cells[0] == ["method", "architecture", "parameters", "n", "mnist", "mnist 20-shot"]
-    assert cells[2] == ["ERM", "resnet50", "23.5M", "2 seeds", "55.0 ± 7.1", "40.0 ± 0.0"]
-    assert cells[3] == ["CAT2", "2 x resnet50", "23.5M", "1 window", "70.0", "50.0"]
-    assert cells[4] == ["CAT2^sub", "2 x resnet50", "23.5M", "1 window", "65.0", "55.0"]
-    assert cells[5 + 2] == ["ERM", "resnet50", "23.5M", "2 seeds", "56.0 ± 7.1", "41.0 ± 0.0"]
+    assert cells[2] == ["ERM", "resnet50", "23.5M", "2 seeds", "55.0 ± 7.1 [51.9, 58.1]", "40.0 ± 0.0 [37.0, 43.1]"]
+    assert cells[3] == ["CAT2", "2 x resnet50", "23.5M", "1 window", "70.0 [67.1, 72.8]", "50.0 [46.9, 53.1]"]
+    assert cells[4] == ["CAT2^sub", "2 x resnet50", "23.5M", "1 window", "65.0 [62.0, 67.9]", "55.0 [51.9, 58.1]"]
+    assert cells[5 + 2] == ["ERM", "resnet50", "23.5M", "2 seeds", "56.0 ± 7.1 [52.9, 59.0]", "41.0 ± 0.0 [38.0, 44.1]"]
     text = "\n".join(lines)
     assert "mean ± standard deviation (ddof 1) over n seeds or windows" in text
     assert "picked on val, test read once" in text and "picked on test, as published" in text
@@ -91,7 +92,9 @@ def test_markdown() -> None:
 
 def test_latex_is_escaped() -> None:
     text = latex({**LAYOUT, "caption": "100% of a_caption."}, summarise(LAYOUT, RECORDS))
-    assert r"55.0 $\pm$ 7.1" in text and r"CAT2$^{\mathrm{sub}}$" in text and r"100\% of a\_caption." in text
+    assert (
+        r"55.0 $\pm$ 7.1 [51.9, 58.1]" in text and r"CAT2$^{\mathrm{sub}}$" in text and r"100\% of a\_caption." in text
+    )
     assert text.count(r"\begin{table}") == 2 and "nan" not in text
 
 
@@ -114,12 +117,15 @@ def test_a_cell_that_does_not_exist_is_blank_and_no_number() -> None:
     cells = summarise(layout, records)
     table = wide(layout, cells)
     initial, two_stage = "initial fine-tuning: mnist", "two-stage: mnist"
-    assert list(table.columns[6:]) == [f"{name} {kind}" for name in (initial, two_stage) for kind in ("mean", "std")]
+    assert list(table.columns[6:]) == [
+        f"{name} {kind}" for name in (initial, two_stage) for kind in ("mean", "std", "test low", "test high")
+    ]
     assert table[f"{two_stage} mean"].isna().tolist() == [True, False, False] * 2
     lines = [line for line in markdown(layout, cells).splitlines() if line.startswith("|")]
     shown = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [row[4:] for row in shown[:5]] == [
-        [initial, two_stage], shown[1][4:], ["50.0 ± 0.0", "–"], ["60.0", "61.0"], ["62.0", "63.0"],
+        [initial, two_stage], shown[1][4:], ["50.0 ± 0.0 [46.9, 53.1]", "–"],
+        ["60.0 [56.9, 63.0]", "61.0 [57.9, 64.0]"], ["62.0 [59.0, 65.0]", "63.0 [60.0, 65.9]"],
     ]  # fmt: skip
     assert "averaged heads, untrained" in markdown(layout, cells) and "& -- \\" in latex(layout, cells)
 

@@ -1,0 +1,144 @@
+"""What lies behind an artifact or a cell of a table: seeds, data, settings, code, digests, accuracies."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rrl.cells import column_label, label
+from rrl.errors import UserError
+from rrl.provenance import Card, read_card
+from rrl.references import allowed
+from rrl.uncertainty import interval
+
+
+def card_of(path: Path) -> Card:
+    """The card of a file that the workflow made. Raises UserError if there is none."""
+    if not path.exists():
+        raise UserError(f"{path}: missing; name a file below a results folder")
+    parts = list(path.parts)
+    if "logits" in parts:
+        parts[len(parts) - 1 - parts[::-1].index("logits")] = "records"
+    file = Path(*parts)
+    folder_card = file.parent.parent / f"{file.parent.name}.json"
+    for candidate in (file, file.with_suffix(".json"), folder_card):
+        if candidate.suffix == ".json" and not candidate.name.endswith(".run.json") and candidate.exists():
+            return read_card(candidate)
+    raise UserError(f"{path}: no card beside it; allowed are files that the workflow made, and their cards")
+
+
+def describe(card: Card) -> dict[str, Any]:
+    """Everything behind an artifact, as plain data: what made it, and what made each artifact that it was made from."""
+    about = _entry(card)
+    about["results"] = [_result(entry) for entry in _results(card)]
+    about["made_from"] = [_entry(source) for source in _sources(card)]
+    return about
+
+
+def _entry(card: Card) -> dict[str, Any]:
+    facts = {name: value for name, value in card.facts.items() if name not in ("results", "result", "records", "rule")}
+    return {
+        "artifact": card.artifact,
+        "stage": card.stage,
+        "settings": card.settings,
+        "facts": facts,
+        "code_version": card.code_version,
+        "key": card.key,
+        "digest": card.digest,
+    }
+
+
+def _results(card: Card) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = card.facts.get("results", [])
+    return results or ([card.facts["result"]] if "result" in card.facts else [])
+
+
+def _result(entry: dict[str, Any]) -> dict[str, Any]:
+    """Of one number of shots and selection rule, without its grid."""
+    return {name: value for name, value in entry.items() if name != "grid"} | {
+        "top1_interval": interval(entry["top1"], entry["n_test"])
+    }
+
+
+def _sources(card: Card) -> list[Card]:
+    """All artifacts that a card's was made from, nearest first, each once."""
+    found: dict[str, Card] = {}
+    waiting = [card]
+    while waiting:
+        for source in waiting.pop(0).inputs:
+            if source["artifact"] not in found:
+                found[source["artifact"]] = read_card(card.root / f"{source['artifact']}.json")
+                waiting.append(found[source["artifact"]])
+    return list(found.values())
+
+
+def cell(table: Card, row: str, column: str, selection: str | None) -> dict[str, Any]:
+    """The records behind one cell of a table, with the top-1 of each.
+
+    row : the method as the table shows it, such as CAT4 or CAT4^sub; column : its heading.
+    """
+    layout = table.settings["layout"]
+    rows = {label(entry["method"], entry["ensemble"]): entry for entry in layout["rows"]}
+    columns = {column_label(entry): number for number, entry in enumerate(layout["columns"])}
+    rule = selection or layout["selections"][0]
+    for what, found, names in (
+        ("row", row, rows),
+        ("column", column, columns),
+        ("selection", rule, layout["selections"]),
+    ):
+        if found not in names:
+            raise UserError(f"--{what}: found {found!r}; {allowed(found, list(names))}")
+    transfer = rows[row]["transfers"][columns[column]]
+    if transfer is None:
+        raise UserError(f"{row}, {column}: an empty cell; nothing is planned for it")
+    shown = layout["columns"][columns[column]]
+    records = []
+    for name in rows[row]["representations"]:
+        card = read_card(table.root / f"records/{shown['target']}/{name}/{transfer}.json")
+        (result,) = [e for e in _results(card) if (e["selection"], e["shots"]) == (rule, shown["shots"])]
+        records.append({"record": f"{card.artifact}.json", "seeds": card.facts["seeds"], **_result(result)})
+    return {"table": table.artifact, "row": row, "column": column, "selection": rule, "records": records}
+
+
+def lines(about: dict[str, Any]) -> Iterator[str]:
+    """A description for people."""
+    yield f"{about['artifact']}, made by rrl.{about['stage']}"
+    for name in ("facts", "settings"):
+        yield f"  {name}: " + ", ".join(f"{key} {_short(value)}" for key, value in about[name].items())
+    yield f"  code version {about['code_version']}, key {about['key']}, digest {about['digest']}"
+    for result in about["results"]:
+        yield f"  shots {result['shots']}, {result['selection']}: {_accuracy(result)}"
+        yield f"    picked on {result['selected_on']}: {_short(result['selected'])}"
+    for source in about["made_from"]:
+        yield f"from {source['artifact']}, made by rrl.{source['stage']}"
+        yield "  settings: " + ", ".join(f"{key} {_short(value)}" for key, value in source["settings"].items())
+        yield f"  code version {source['code_version']}, digest {source['digest']}"
+
+
+def cell_lines(about: dict[str, Any]) -> Iterator[str]:
+    place = ", ".join(about[name] for name in ("table", "row", "column"))
+    yield f"{place}, selection {about['selection']}: {len(about['records'])} records"
+    for record in about["records"]:
+        yield f"  {record['record']}: seeds {_short(record['seeds'])}, {_accuracy(record)}"
+        yield f"    picked on {record['selected_on']}: {_short(record['selected'])}"
+
+
+def table_lines(table: Card) -> Iterator[str]:
+    layout = table.settings["layout"]
+    yield f"{table.artifact}: {layout['caption']} Name a cell with --row and --column."
+    yield "  rows: " + ", ".join(label(row["method"], row["ensemble"]) for row in layout["rows"])
+    yield "  columns: " + ", ".join(repr(column_label(column)) for column in layout["columns"])
+    yield "  selections: " + ", ".join(layout["selections"])
+
+
+def _accuracy(result: dict[str, Any]) -> str:
+    low, high = result["top1_interval"]
+    interval_text = f"95 % interval {100 * low:.1f} to {100 * high:.1f} from {result['n_test']} test images"
+    return f"top-1 {100 * result['top1']:.2f} %, {interval_text}; trained on {result['n_train']}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} {_short(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_short(item) for item in value) + "]"
+    return str(value)
