@@ -467,6 +467,7 @@ MODULES = {
     "finetune": "finetune",
     "heads": "probe two_stage",
     "images": "pretrain random_network extract finetune",
+    "library": "",
     "logits": "probe finetune merge two_stage averaged_head ensemble",
     "members": "extract represent probe finetune two_stage ensemble",
     "merge": "merge",
