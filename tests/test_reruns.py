@@ -80,7 +80,7 @@ def every_module(edit_text: Callable[[str], str]) -> Change:
 
 
 def other_docstrings(text: str) -> str:
-    changed = re.sub(r'"""(?=[A-Z])', '"""Said otherwise. ', text)
+    changed = re.sub(r'"""(?=\w)', '"""Said otherwise. ', text)
     assert changed != text
     return changed
 
