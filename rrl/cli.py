@@ -33,7 +33,7 @@ def main() -> None:
     """Look at what the workflow made."""
 
 
-@main.command()
+@main.command(short_help="What a file is, and what it was made from.")
 @click.argument("path", type=FILE)
 @click.option("--row", help="With --column: a cell of the table at PATH, by the method it shows, such as CAT4^sub.")
 @click.option("--column", help="Its column, by the heading.")
@@ -59,7 +59,7 @@ def show(path: Path, row: str | None, column: str | None, selection: str | None,
     click.echo(json.dumps(about, indent=1, sort_keys=True) if as_json else "\n".join(text))
 
 
-@main.command("compare-records")
+@main.command("compare-records", short_help="Do two records differ by more than chance?")
 @click.argument("first", type=FILE)
 @click.argument("second", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")

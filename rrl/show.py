@@ -116,7 +116,8 @@ def lines(about: dict[str, Any]) -> Iterator[str]:
 
 def cell_lines(about: dict[str, Any]) -> Iterator[str]:
     place = ", ".join(about[name] for name in ("table", "row", "column"))
-    yield f"{place}, selection {about['selection']}: {len(about['records'])} records"
+    count = len(about["records"])
+    yield f"{place}, selection {about['selection']}: {count} record{'s' if count > 1 else ''}"
     for record in about["records"]:
         yield f"  {record['record']}: seeds {_short(record['seeds'])}, {_accuracy(record)}"
         yield f"    picked on {record['selected_on']}: {_short(record['selected'])}"
