@@ -16,6 +16,8 @@ REFACTOR = [
     ("def evaluate(", "def _softmax(scores: Tensor) -> Tensor:\n    return scores.exp_()\n\n\ndef evaluate("),
     ("        losses = -scores[torch.arange(len(x)), :, labels].mean(0)\n", "        rows = torch.arange(len(x))\n        losses = -scores[rows, :, labels].mean(0)\n"),
 ]  # fmt: skip
+# Tiny converts nothing itself.
+ANOTHER = ("return found[0] if found else", "return next(iter(found)) if found else")
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +35,19 @@ def clone(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def other_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python of another environment, as after an upgrade of the libraries; with the same ones."""
+    return environment_with(tmp_path_factory.mktemp("other environment"))
+
+
+def environment_with(folder: Path, *extra: str) -> Path:
+    """Python of an environment with the libraries of this one; extra : name and text of one file more."""
     import torch
 
-    folder = tmp_path_factory.mktemp("other environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (packages,) = (folder / "lib").glob("python*/site-packages")
     (packages / "all.pth").write_text(f"{Path(torch.__path__[0]).parent}\n")
+    if extra:
+        (packages / extra[0]).parent.mkdir()
+        (packages / extra[0]).write_text(extra[1])
     return folder / "bin/python"
 
 
@@ -61,6 +70,9 @@ def test_a_refactor_is_accepted_and_then_reruns_nothing(clone: Path, other_pytho
     for old, new in REFACTOR:
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
+    path = clone / "rrl/checkpoint_formats.py"
+    assert ANOTHER[0] in path.read_text()
+    path.write_text(path.read_text().replace(*ANOTHER))
     before = planned(clone)
     assert {artifact.rsplit("/", 1)[-1] for artifact in before if "mnist/cat2/" in artifact} == {
         "linear_probe", "ensemble", "two_stage",
@@ -68,10 +80,30 @@ def test_a_refactor_is_accepted_and_then_reruns_nothing(clone: Path, other_pytho
     result = accept(clone, other_python)
     assert result.returncode == 0, result.stderr
     assert "Equal, byte for byte: " in result.stdout
-    assert "Accepted, in rrl/accepted_refactors.json, to be committed with the code: probe, two_stage." in result.stdout
-    assert len(json.loads((clone / "rrl/accepted_refactors.json").read_text())) == 2
+    assert (
+        "Accepted, in rrl/accepted_refactors.json, to be committed with the code: convert, probe, two_stage."
+        in result.stdout
+    )
+    assert len(json.loads((clone / "rrl/accepted_refactors.json").read_text())) == 3
+    assert (clone / ".cache/accept/new/results/tiny/networks/published-s0.safetensors").stat().st_size > 9e7
     assert planned(clone) == set()
     assert "nothing to accept" in accept(clone).stdout
+
+
+def test_another_environment_has_old_results_of_its_own(clone: Path, tmp_path: Path) -> None:
+    """The libraries are part of the name under which the results of the old code are kept."""
+    executable = environment_with(
+        tmp_path, "extra-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: extra\nVersion: 1.0\n"
+    )
+    before = {path.name for path in (clone / ".cache/accept").glob("old-*")}
+    code = "import sys; from pathlib import Path; from workflow.accept_refactor import old_tree; print(old_tree('HEAD', Path(sys.argv[1])).name)"
+    names = [
+        subprocess.run(
+            [sys.executable, "-c", code, python], cwd=clone, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for python in (sys.executable, executable)
+    ]
+    assert len(before) == 1 and names[0] in before and names[1] not in before
 
 
 def test_what_is_made_after_an_accepted_refactor_is_the_same(clone: Path) -> None:

@@ -1,9 +1,10 @@
 """Accept a refactor: show that the code at a commit and the code here make the same bytes, and write that down.
 
-Both run the tiny experiment, each in a copy below .cache. If all artifacts are equal, byte for byte, the digests of the
-changed stages get the versions of the old ones in rrl/accepted_refactors.json, so that no result reruns; commit that
-file with the refactor. Otherwise the first difference is shown. With --old-python the old code runs in another
-environment: what an upgrade of the libraries changes. Usage: make accept-refactor [OLD=commit] [OLD_PYTHON=path]
+Both run the tiny experiment, and convert a checkpoint that is made up, each in a copy below .cache. If all artifacts
+are equal, byte for byte, the digests of the changed stages get the versions of the old ones in
+rrl/accepted_refactors.json, so that no result reruns; commit that file with the refactor. Otherwise the first
+difference is shown. With --old-python the old code runs in another environment: what an upgrade of the libraries
+changes. Usage: make accept-refactor [OLD=commit] [OLD_PYTHON=path]
 """
 
 import argparse
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from hashlib import sha256
 from io import BytesIO
 from itertools import zip_longest
 from pathlib import Path
@@ -21,18 +23,25 @@ from typing import Any
 
 import h5py
 import numpy as np
+import torch
 import yaml
 from safetensors.numpy import load_file
 
+from rrl.architectures import build_trunk
+from rrl.checkpoints import checkpoints
 from rrl.code_version import ACCEPTED, PACKAGE, accepted_refactors, code_digest, code_version
 from rrl.command import run
 from rrl.config import load_config
 from rrl.errors import UserError
-from rrl.files import write_text
+from rrl.files import complete, write_text
 from rrl.plan import Plan, Planned
 
 CLONE = PACKAGE.parent
 TINY = "workflow/config/tiny.yaml"
+CONFIG = "workflow/config/accept.yaml"  # tiny and a downloaded network, which no table of it shows
+CHECKPOINT = "supervised-resnet50"
+NETWORK = "published-s0"
+LIBRARIES = "from importlib.metadata import distributions as d; print(sorted(f'{x.name} {x.version}' for x in d()))"
 VERSIONS = (
     "import json, sys; from rrl.code_version import code_version as v; print(json.dumps(list(map(v, sys.argv[1:]))))"
 )
@@ -45,10 +54,11 @@ def git(*words: str) -> bytes:
     return result.stdout
 
 
-def old_tree(commit: str) -> Path:
-    """The tree of a commit; kept, with its results, for the next call."""
+def old_tree(commit: str, executable: Path) -> Path:
+    """The tree of a commit; kept, with the results of these libraries, for the next call."""
     name = git("rev-parse", "--short=12", "--verify", f"{commit}^{{commit}}").decode().strip()
-    folder = CLONE / ".cache/accept" / f"old-{name}"
+    libraries = executable.name + python(executable, CLONE, "-c", LIBRARIES)
+    folder = CLONE / ".cache/accept" / f"old-{name}-{sha256(libraries.encode()).hexdigest()[:8]}"
     if not folder.exists():
         partial = folder.with_name("partial")
         shutil.rmtree(partial, ignore_errors=True)
@@ -69,9 +79,31 @@ def new_tree() -> Path:
     return folder
 
 
-def tiny_jobs() -> list[Planned]:
-    content, pins = (yaml.safe_load((CLONE / name).read_text()) for name in (TINY, "workflow/pins.yaml"))
-    return Plan(load_config(content, []), pins).jobs
+def with_published(tree: Path) -> dict[str, Any]:
+    """The tiny experiment of a tree with a downloaded network."""
+    content: dict[str, Any] = yaml.safe_load((tree / TINY).read_text())
+    content["networks"]["published"] = {"origin": "download", "checkpoint": CHECKPOINT, "seeds": [0]}
+    return content
+
+
+def planned_jobs() -> list[Planned]:
+    pins = yaml.safe_load((CLONE / "workflow/pins.yaml").read_text())
+    plan = Plan(load_config(with_published(CLONE), []), pins)
+    return [*plan.jobs, plan.network(NETWORK)]
+
+
+def made_up_checkpoint() -> Path:
+    """A file in the published layout, with random weights; the same for both trees."""
+    path = CLONE / ".cache/accept/checkpoint.pth.tar"
+    if not path.exists():
+        torch.manual_seed(0)
+        trunk = build_trunk("resnet50").state_dict()
+        state = {f"module.model0.{key.removeprefix('model.')}": value for key, value in trunk.items()}
+        head = torch.nn.Linear(2048, 10).state_dict()
+        state |= {f"module.classifier.linear.{key}": value for key, value in head.items()}
+        with complete(path) as partial:
+            torch.save({"epoch": 90, "state_dict": state}, partial)
+    return path
 
 
 def python(executable: Path, folder: Path, *words: str) -> str:
@@ -87,15 +119,21 @@ def python(executable: Path, folder: Path, *words: str) -> str:
 
 
 def run_tiny(executable: Path, folder: Path) -> Path:
-    """The results root of the tiny experiment, run in a tree."""
+    """The results root of the experiment, run in a tree."""
+    write_text(folder / CONFIG, yaml.safe_dump(with_published(folder), sort_keys=False))
+    checkpoint = folder / "checkpoints" / checkpoints()[CHECKPOINT].files[0]
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    if not checkpoint.exists():
+        checkpoint.symlink_to(made_up_checkpoint())
     words = "-m snakemake --cores all --scheduler greedy --max-jobs-per-timespan 1000/3s --rerun-incomplete --nolock"
-    python(executable, folder, *words.split(), "--quiet", "rules", "--configfile", TINY)
+    targets = ["all", f"results/tiny/networks/{NETWORK}.json"]
+    python(executable, folder, *words.split(), *targets, "--quiet", "rules", "--configfile", CONFIG)
     return folder / "results/tiny"
 
 
 def artifacts(root: Path) -> list[Path]:
     """Files below a results root in the order in which they are made; without logs, times and hosts."""
-    made = {job.artifact: number for number, job in enumerate(tiny_jobs())}
+    made = {job.artifact: number for number, job in enumerate(planned_jobs())}
 
     def order(path: Path) -> tuple[int, bool, Path]:
         name = str(path).removesuffix(path.suffix).replace("logits/", "records/", 1)
@@ -172,9 +210,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--old-python", type=Path, required=True, help="Python of the environment that it ran in")
     arguments = parser.parse_args(argv)
 
-    old, new, here = old_tree(arguments.old), new_tree(), Path(sys.executable)
-    old_python = arguments.old_python.absolute()
-    names = sorted({job.stage for job in tiny_jobs()})
+    old_python, here = arguments.old_python.absolute(), Path(sys.executable)
+    old, new = old_tree(arguments.old, old_python), new_tree()
+    names = sorted({job.stage for job in planned_jobs()})
     if lacking := [name for name in names if not (old / f"rrl/{name}.py").exists()]:
         raise UserError(f"{arguments.old} has no stage {', '.join(lacking)}: there is nothing to compare with")
     old_versions = dict(zip(names, json.loads(python(old_python, old, "-c", VERSIONS, *names)), strict=True))
