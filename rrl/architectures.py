@@ -155,31 +155,38 @@ TIMM = {
 }
 
 
-def timm_trunk(name: str, image_size: int | None) -> Trunk:
-    """Any model of timm without its classifier. Raises UserError for a name that timm does not have."""
+def timm_trunk(name: str, image_size: int | None, pretrained: bool = False) -> Trunk:
+    """Any model of timm without its classifier, with its published weights if `pretrained`.
+
+    Raises UserError for a name that timm does not have.
+    """
     import timm
 
     if not timm.is_model(name):
         raise UserError(f"timm/{name}: timm {timm.__version__} has no such model; timm.list_models() lists them")
-    fixed = getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False)
-    size: dict[str, Any] = {"img_size": image_size} if image_size is not None and fixed else {}
+    published = timm.get_pretrained_cfg(name)
+    native = published.input_size[-1] if published is not None and published.fixed_input_size else image_size
+    size: dict[str, Any] = {} if image_size in (None, native) else {"img_size": image_size}
     try:
-        model = timm.create_model(name, pretrained=False, num_classes=0, **size)
+        model = timm.create_model(name, pretrained=pretrained, num_classes=0, **size)
     except (AssertionError, TypeError, ValueError) as error:
         raise UserError(f"timm/{name}: not for images of {image_size} pixels: {error}") from None
     width: Any = getattr(model, "head_hidden_size", None) or model.num_features
     return LibraryTrunk(model, int(width))
 
 
-def torchvision_trunk(name: str) -> Trunk:
-    """Any classifier of torchvision without its last linear layer. Raises UserError for other names."""
+def torchvision_trunk(name: str, pretrained: bool = False) -> Trunk:
+    """Any classifier of torchvision without its last linear layer, with its published weights if `pretrained`.
+
+    Raises UserError for other names.
+    """
     from torchvision.models import get_model, list_models
 
     if name not in list_models():
         raise UserError(
             f"torchvision/{name}: torchvision has no such model; torchvision.models.list_models() lists them"
         )
-    model = get_model(name, weights=None)
+    model = get_model(name, weights="DEFAULT" if pretrained else None)
     for part in ("fc", "classifier", "heads", "head"):
         last = getattr(model, part, None)
         if isinstance(last, nn.Sequential):

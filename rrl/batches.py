@@ -3,21 +3,22 @@
 import itertools
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from rrl.images import Split, Transform, augment, normalise
+from rrl.images import Split, inputs
 from rrl.randomness import generator, shuffled
+from rrl.transforms import Transform
 
 
 def epoch_batches(
     data: Split, transform: Transform, batch_size: int, seed: int, epoch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One pass for training: images (B, 1, height, width) float32 and labels (B,)."""
+    """One pass for training: images (B, channels, height, width) float32 and labels (B,)."""
     labels = torch.from_numpy(data.labels)
     for chosen in shuffled(len(labels), batch_size, generator("batches", seed, epoch)):
-        images = augment(data.images[chosen.numpy()], chosen.numpy(), f"train/{seed}/{epoch}", transform)
-        yield torch.from_numpy(normalise(images, transform)), labels[chosen]
+        yield inputs(data, chosen.numpy(), transform, f"train/{seed}/{epoch}"), labels[chosen]
 
 
 def step_batches(
@@ -35,5 +36,5 @@ def plain_batches(data: Split, transform: Transform, batch_size: int) -> Iterato
     """One pass for evaluation: in order, not augmented."""
     labels = torch.from_numpy(data.labels)
     for start in range(0, len(labels), batch_size):
-        images = normalise(data.images[start : start + batch_size], transform)
-        yield torch.from_numpy(images), labels[start : start + batch_size]
+        positions = np.arange(start, min(start + batch_size, len(labels)))
+        yield inputs(data, positions, transform, None), labels[start : start + batch_size]

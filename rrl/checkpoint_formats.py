@@ -46,7 +46,7 @@ def read_checkpoint(path: Path, arch: str, format: str) -> tuple[Tensors, Head |
     tensors = read_tensors(path)
     if format == "auto":
         format = recognise(tensors)
-    bring = {"rrl": from_rrl, "swav": from_swav, "vissl": from_vissl, "vit-npz": from_vit}.get(format)
+    bring = BRING.get(format)
     if bring is None:
         return by_prefix(tensors, path, arch, only="" if format == "torchvision" else None)
     trunk, head = bring(tensors, arch)
@@ -54,6 +54,14 @@ def read_checkpoint(path: Path, arch: str, format: str) -> tuple[Tensors, Head |
     if head is not None and (width := parse_architecture(arch).feature_dim) not in (None, head[0].shape[1]):
         raise UserError(f"{path}: its head is for {head[0].shape[1]} features, {arch} has {width}")
     return trunk, head
+
+
+def holds(tensors: Tensors, arch: str) -> bool:
+    """Whether the tensors of a file are, in any format, a trunk of this architecture."""
+    bring = BRING.get(recognise(tensors))
+    if bring is not None:
+        return not mistakes(bring(tensors, arch)[0], arch)
+    return any(not mistakes(behind(tensors, prefix, arch), arch) for prefix in matches(tensors, arch))
 
 
 def recognise(tensors: Tensors) -> str:
@@ -234,6 +242,14 @@ def from_vit(tensors: Tensors, arch: str) -> tuple[Tensors, Head | None]:
     if "head/kernel" in tensors:
         head = tensors["head/kernel"].T.float().contiguous(), tensors["head/bias"].float()
     return {f"model.{key}": value for key, value in trunk.items()}, head
+
+
+BRING: dict[str, Callable[[Tensors, str], tuple[Tensors, Head | None]]] = {
+    "rrl": from_rrl,
+    "swav": from_swav,
+    "vissl": from_vissl,
+    "vit-npz": from_vit,
+}
 
 
 def head_of(tensors: Tensors, prefix: str) -> Head | None:

@@ -11,6 +11,7 @@ import click
 from rrl import compare_records as comparison
 from rrl import show as showing
 from rrl.errors import UserError
+from rrl.files import sha256_of_file
 
 FILE = click.Path(path_type=Path)
 
@@ -30,7 +31,7 @@ def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Look at what the workflow made."""
+    """Compare networks on images, and look at what the workflow made."""
 
 
 @main.command(short_help="What a file is, and what it was made from.")
@@ -69,6 +70,71 @@ def compare_records(first: Path, second: Path, as_json: bool) -> None:
     cards = showing.card_of(first), showing.card_of(second)
     entries = comparison.compare_records(*cards)
     click.echo(json.dumps(entries, indent=1) if as_json else "\n".join(comparison.lines(*cards, entries)))
+
+
+@main.command(short_help="Your networks on your images: does concatenating them help?")
+@click.argument("networks", nargs=-1, required=True)
+@click.option(
+    "--data",
+    required=True,
+    help="Folder with a folder of images per class (or train, val and test of such "
+    "folders); CSV with columns path and label; .npz or .h5 with images and labels; torchvision/<data set>.",
+)
+@click.option("--output", type=FILE, help="Results folder.  [default: results/<name of the data>]")
+@click.option(
+    "--preprocess",
+    nargs=2,
+    multiple=True,
+    metavar="NETWORK KEY=VALUE,...",
+    help="In place of what the library says of a network: size, resize, interpolation, mean, std; numbers "
+    "per channel as 0.5/0.5/0.5.",
+)
+@click.option(
+    "--leave-out", is_flag=True, help="Leave out images that cannot be used, and list them, instead of stopping."
+)
+@click.option(
+    "--data-root", type=FILE, default="data", show_default=True, help="Where torchvision's data sets are kept."
+)
+@click.option("--cores", type=click.IntRange(min=1), help="Jobs at once.  [default: all cores]")
+@in_one_line
+def compare(
+    networks: tuple[str, ...],
+    data: str,
+    output: Path | None,
+    preprocess: tuple[tuple[str, str], ...],
+    leave_out: bool,
+    data_root: Path,
+    cores: int | None,
+) -> None:
+    """Each network alone, all concatenated, their ensemble, and the best subset: linear probes on your images.
+
+    NETWORKS are timm/<name>, torchvision/<name> (published weights, downloaded), files of weights, or <arch>=FILE where
+    the file does not tell its architecture.
+    """
+    from rrl import compare as comparing
+
+    for line in comparing.compare(
+        networks, data, data_root=data_root, output=output, preprocess=preprocess, leave_out=leave_out, cores=cores
+    ):
+        click.echo(line)
+
+
+@main.command(short_help="What a config says of a data set or a file of weights.")
+@click.argument("path")
+@click.option(
+    "--data-root", type=FILE, default=".", help="What PATH is below; for torchvision/<data set> the data folder."
+)
+@in_one_line
+def fingerprint(path: str, data_root: Path) -> None:
+    """For `fingerprint` of a target in a config the digest of a data set's names and sizes; for `sha256` of a network
+    the digest of the file."""
+    from rrl.image_sources import LIBRARY, open_source
+
+    file = data_root / path
+    if file.is_file() and file.suffix != ".csv":
+        click.echo(f"sha256: {sha256_of_file(file)}")
+    if path.startswith(LIBRARY) or file.suffix not in (".pth", ".pt", ".tar", ".torch", ".safetensors"):
+        click.echo(f"fingerprint: {open_source(path, data_root).fingerprint}")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,10 @@ The file must have the sha256 that it was pinned with. One that was never used b
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from rrl.architectures import build_trunk, parameter_count
 from rrl.checkpoints import FIRST_USE, check, planned_sha256
 from rrl.command import Command, run
+from rrl.converted import write_converted
 from rrl.errors import UserError
-from rrl.files import sha256_of_file
-from rrl.networks import convert
 
 
 def verify(path: Path, file: str, planned: str) -> None:
@@ -42,18 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     path = arguments.checkpoints / arguments.file
     verify(path, arguments.file, arguments.sha256)
-    weights = arguments.output.with_suffix(".safetensors")
-    convert(path, weights, arch=arguments.arch, format=arguments.format)
-    with torch.device("meta"):
-        trunk = build_trunk(arguments.arch)
-    facts = {
-        "parameters": parameter_count(trunk),
-        "feature_dim": trunk.feature_dim,
-        "arch": arguments.arch,
-        "origin": "download",
-        "seed": arguments.seed,
-    }
-    job.write_card(arguments.output, f"networks/{arguments.name}", sha256_of_file(weights), facts)
+    write_converted(job, path, arguments.output, arguments.name, "download")
 
 
 if __name__ == "__main__":

@@ -15,13 +15,14 @@ import numpy as np
 import torch
 
 from rrl.architectures import Trunk
-from rrl.command import Command, build, run
+from rrl.command import Command, run
 from rrl.device import prepare
 from rrl.features import create, finish, to_dtype
 from rrl.files import canonical_json, write_json
-from rrl.images import TRANSFORM_FLAGS, Split, Transform, augment, load_split, normalise
+from rrl.images import Split, inputs, load_split
 from rrl.members import SPLITS
 from rrl.stored_networks import load_trunk
+from rrl.transforms import TRANSFORM_FLAG, Transform, parse_transform
 from rrl.work import claim
 
 BATCHES_PER_BLOCK = 16
@@ -56,10 +57,8 @@ def extract_split(
         for number, (view, first) in enumerate(blocks[done:], start=done + 1):
             for start in range(first, min(first + block, count), batch_size):
                 positions = np.arange(start, min(start + batch_size, count))
-                images, draw = data.images[positions], draws[view]
-                if draw is not None:
-                    images = augment(images, positions, draw, transform)
-                features = trunk(torch.from_numpy(normalise(images, transform)).to(device)).float().cpu().numpy()
+                images = inputs(data, positions, transform, draws[view])
+                features = trunk(images.to(device)).float().cpu().numpy()
                 file["features"][view, start : start + len(positions)] = to_dtype(features, dtype, start)
             file.flush()
             os.fsync(file.id.get_vfd_handle())
@@ -78,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command = Command("extract", __doc__)
     command.card("--target", "card of the target")
     command.card("--network", "card of the network")
-    command.fields(Transform, TRANSFORM_FLAGS)
+    command.setting("--transform", json.loads, TRANSFORM_FLAG)
     command.setting("--views", int, "augmented passes over the training split; 1 without augmentation")
     command.setting("--dtype", str, "type of the cache: float16 or float32")
     command.setting("--batch-size", int, "images of a forward pass")
@@ -88,11 +87,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments, job = command.parse(argv)
 
     device = prepare(arguments.threads)
-    trunk = load_trunk(arguments.network).to(device).to(memory_format=torch.channels_last)
+    transform = parse_transform(arguments.transform)
+    trunk = load_trunk(arguments.network, transform).to(device).to(memory_format=torch.channels_last)
     target, network = arguments.target, arguments.network
     name = f"{target.artifact.removeprefix('targets/')}/{network.artifact.removeprefix('networks/')}"
     content_key = hashlib.sha256(f"{job.key} {target.digest} {network.digest}".encode()).hexdigest()[:16]
-    transform = build(Transform, arguments)
     digests = {}
     with claim(target.root, f"features/{name}", content_key) as folder:
         for split in SPLITS:

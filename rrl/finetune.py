@@ -8,6 +8,7 @@ the last epoch: two-stage follows no selection.
 """
 
 import copy
+import json
 import math
 import sys
 import time
@@ -15,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +24,7 @@ from rrl.batches import plain_batches, step_batches
 from rrl.command import Command, build, count_or_all, run
 from rrl.device import prepare
 from rrl.errors import UserError
-from rrl.images import TRANSFORM_FLAGS, Split, Transform, load_split
+from rrl.images import Split, join, load_split
 from rrl.logits import write_logits
 from rrl.members import SPLITS
 from rrl.provenance import Card, Job
@@ -34,6 +34,7 @@ from rrl.runs import Run, setting_name
 from rrl.shots import first_of_each_class
 from rrl.stored_networks import load_trunk, save_network
 from rrl.train import RECIPE_FLAGS, Recipe, train
+from rrl.transforms import TRANSFORM_FLAG, Transform, parse_transform
 
 
 def training_images(splits: dict[str, Split], shots: int | str, selection: str) -> Split:
@@ -41,10 +42,8 @@ def training_images(splits: dict[str, Split], shots: int | str, selection: str) 
     whole = splits["train"]
     if shots != "all":
         assert isinstance(shots, int)
-        chosen = first_of_each_class(whole.labels, shots)
-        return Split(whole.images[chosen], whole.labels[chosen])
-    parts = [splits["train"], splits["val"]] if selection == "paper" else [splits["train"]]
-    return Split(np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts]))
+        return whole.take(first_of_each_class(whole.labels, shots))
+    return join([splits["train"], splits["val"]]) if selection == "paper" else whole
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.setting("--steps-per-epoch", int, "steps of an epoch; 0 for one pass over the images")
     command.setting("--evaluation-batch-size", int, "images of a forward pass in evaluation")
     command.fields(Recipe, RECIPE_FLAGS)
-    command.fields(Transform, TRANSFORM_FLAGS)
+    command.setting("--transform", json.loads, TRANSFORM_FLAG)
     command.place("--representation", str, "name of the representation that the networks are the members of")
     command.place("--data-root", Path, "folder of the data sets")
     command.place("--threads", int, "threads of torch")
@@ -110,14 +109,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     started = time.time()
 
     device = prepare(arguments.threads)
-    recipe, transform, selection = build(Recipe, arguments), build(Transform, arguments), arguments.selection
+    recipe, transform = build(Recipe, arguments), parse_transform(arguments.transform)
+    selection = arguments.selection
     target, cards = arguments.target, arguments.networks
     splits = {split: load_split(target, split, arguments.data_root) for split in SPLITS}
     data = training_images(splits, arguments.shots, selection)
     seeds = [card.facts["seed"] for card in cards]
     seed = stream("finetune", arguments.seed, *seeds)
     torch.manual_seed(stream("initialisation", seed))
-    trunks = [load_trunk(card) for card in cards]
+    trunks = [load_trunk(card, transform) for card in cards]
     network = Network(trunks[0] if len(trunks) == 1 else JointTrunk(trunks), target.facts["classes"])
     network.to(device).to(memory_format=torch.channels_last)
     evaluation = Evaluation(transform, arguments.evaluation_batch_size, device)

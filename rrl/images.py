@@ -1,54 +1,59 @@
-"""The images of a target's split, normalised for a network."""
+"""The images of a target's split, as inputs for a network."""
 
 import csv
 import hashlib
+import io
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from PIL import Image
 
 from rrl.datasets import open_part
 from rrl.errors import UserError
+from rrl.image_sources import Source, opened
+from rrl.pictures import Unreadable
 from rrl.provenance import Card, remake
+from rrl.transforms import PaddedCrop, Photographs, Transform
 
 
 @dataclass(frozen=True)
 class Split:
-    """images: (N, height, width) uint8; labels: (N,) int64 in 0..C-1, both in the order of the index."""
+    """labels : (N,) int64 in 0..C-1, in the order of the index.
+    images : (N, height, width) uint8 in memory; or, where `open` is given, (N,) whatever `open` makes a picture of.
+    """
 
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[Any]
     labels: npt.NDArray[np.int64]
+    open: Callable[[Any], Image.Image] | None = None
+
+    def take(self, chosen: npt.NDArray[np.int64]) -> "Split":
+        return Split(self.images[chosen], self.labels[chosen], self.open)
 
 
-@dataclass(frozen=True)
-class Transform:
-    """(x / 255 - mean) / std; in training also a random crop after zero padding by `pad`, and a flip."""
-
-    mean: float
-    std: float
-    pad: int
-    flip: bool
-
-    @property
-    def augments(self) -> bool:
-        return self.pad > 0 or self.flip
-
-
-TRANSFORM_FLAGS = {
-    "mean": "subtracted from pixels in [0, 1]",
-    "std": "what the difference is divided by",
-    "pad": "zero padding before the random crop in training, in pixels",
-    "flip": "random horizontal flip in training: true or false",
-}
+def join(splits: Iterable[Split]) -> Split:
+    """Splits of one target, one behind the other."""
+    parts = list(splits)
+    images, labels = (np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "labels"))
+    return Split(images, labels, parts[0].open)
 
 
 def load_split(target: Card, split: str, data_root: Path) -> Split:
-    """Raises UserError if the index or the data set's files are not those of the card."""
+    """data_root : folder of the data sets. Raises UserError if the index or the data are not those of the card."""
     index = target.path.with_suffix(".csv")
     text = index.read_bytes()
     if hashlib.sha256(text).hexdigest() != target.digest:
         raise UserError(f"{index}: altered since {target.path} was written; {remake(index)}")
+    reader = csv.DictReader(io.StringIO(text.decode("utf-8", "surrogateescape"), newline=""))
+    rows = [row for row in reader if row["split"] == split]
+    labels = np.array([int(row["label"]) for row in rows], dtype=np.int64)
+    if target.stage == "image_target":
+        return _of_source(target, rows, labels, data_root)
     dataset = target.settings["dataset"]
     for name, size in target.facts["fingerprint"]:
         path = data_root / dataset / name
@@ -57,22 +62,80 @@ def load_split(target: Card, split: str, data_root: Path) -> Split:
                 f"{path}: missing, or not the {size} bytes that {target.path} was made from; delete it if it is there, "
                 f"then: python -m rrl.fetch --dataset {dataset} --data-root {data_root}"
             )
-    rows = [row for row in csv.DictReader(text.decode("utf-8").splitlines()) if row["split"] == split]
     positions: dict[str, list[int]] = {}
     for row in rows:
         positions.setdefault(row["part"], []).append(int(row["position"]))
     images = [open_part(dataset, part, data_root).images[chosen] for part, chosen in positions.items()]
-    return Split(np.concatenate(images), np.array([int(row["label"]) for row in rows], dtype=np.int64))
+    return Split(np.concatenate(images), labels)
 
 
-def normalise(images: npt.NDArray[np.uint8], transform: Transform) -> npt.NDArray[np.float32]:
+def _of_source(target: Card, rows: list[dict[str, str]], labels: npt.NDArray[np.int64], data_root: Path) -> Split:
+    """Pictures are opened when they are needed."""
+    planned = target.settings["fingerprint"]
+    source = opened(target.settings["source"], data_root)
+    if source.fingerprint != planned:
+        raise UserError(
+            f"{source.name}: files were added, removed or changed since {target.path} was made (fingerprint "
+            f"{source.fingerprint}, then {planned}); put the files back, or write the new "
+            "fingerprint into the config: all that was made of the old files is then made again"
+        )
+    references = np.empty(len(rows), dtype=object)
+    references[:] = [(row["part"], row["image"]) for row in rows]
+    return Split(references, labels, _opener(source))
+
+
+def _opener(source: Source) -> Callable[[tuple[str, str]], Image.Image]:
+    def open_(reference: tuple[str, str]) -> Image.Image:
+        part, image = reference
+        return source.open[part](image)
+
+    return open_
+
+
+def inputs(data: Split, positions: npt.NDArray[np.int64], transform: Transform, draw: str | None) -> torch.Tensor:
+    """The images at `positions` (B,) of a split, normalised: (B, channels, height, width) float32.
+
+    draw : with a transform that augments, what chance depends on besides the position; None for the plain images.
+    """
+    if isinstance(transform, PaddedCrop):
+        if data.open is not None:
+            raise UserError("a transform with pad is for grey images in memory; allowed here is one with a size")
+        images = data.images[positions]
+        if draw is not None:
+            images = augment(images, positions, draw, transform)
+        return torch.from_numpy(normalise(images, transform))
+    return _photographs(data, positions, transform, draw)
+
+
+def _photographs(
+    data: Split, positions: npt.NDArray[np.int64], transform: Photographs, draw: str | None
+) -> torch.Tensor:
+    """As many pictures are decoded at once as torch has threads: decoding and resizing leave Python's lock alone."""
+    from rrl.photographs import network_input
+
+    def one(position: int) -> torch.Tensor:
+        reference = data.images[position]
+        try:
+            picture = data.open(reference) if data.open is not None else Image.fromarray(reference)
+            return network_input(picture, transform, None if draw is None else f"{draw}/{position}")
+        except Unreadable as error:
+            raise UserError(f"{reference}: {error}") from None
+
+    threads = torch.get_num_threads()
+    if threads == 1:
+        return torch.stack([one(position) for position in positions.tolist()])
+    with ThreadPoolExecutor(threads) as pool:
+        return torch.stack(list(pool.map(one, positions.tolist())))
+
+
+def normalise(images: npt.NDArray[np.uint8], transform: PaddedCrop) -> npt.NDArray[np.float32]:
     """(N, height, width) uint8 to (N, 1, height, width) float32."""
     scaled = images.astype(np.float32) / np.float32(255)
     return ((scaled - np.float32(transform.mean)) / np.float32(transform.std))[:, None]
 
 
 def augment(
-    images: npt.NDArray[np.uint8], positions: range | npt.NDArray[np.int64], draw: str, transform: Transform
+    images: npt.NDArray[np.uint8], positions: range | npt.NDArray[np.int64], draw: str, transform: PaddedCrop
 ) -> npt.NDArray[np.uint8]:
     """Crop and flip each image by chance, the chance depending on `draw` and its position in the split only.
 

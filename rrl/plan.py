@@ -15,7 +15,20 @@ from rrl.command import flags
 from rrl.members import Member
 from rrl.provenance import plan_key
 from rrl.runs import Run, setting_name
-from rrl.schema import Columns, Config, Downloaded, Finetuning, Pretrained, Table
+from rrl.schema import (
+    BestSubset,
+    Columns,
+    Concatenation,
+    Config,
+    Downloaded,
+    Finetuning,
+    ImageTarget,
+    Library,
+    Members,
+    Pretrained,
+    Table,
+    User,
+)
 from rrl.transfers import MEMBERS_TRANSFER, OF_NETWORKS, transfer_name
 
 
@@ -82,7 +95,9 @@ class Plan:
         """Name of each group -> its representations."""
         groups = {name: [f"{name}-s{seed}" for seed in family.seeds] for name, family in self.config.networks.items()}
         for name, entry in self.config.representations.items():
-            if not isinstance(entry, Columns):
+            if isinstance(entry, Members | BestSubset):
+                groups[name] = [name]
+            elif isinstance(entry, Concatenation):
                 for size in entry.sizes:
                     count = len(self._windows(entry.of, size, entry.windows))
                     groups[f"{name}{size}"] = [f"{name}{size}" + (f"-k{k}" if k else "") for k in range(count)]
@@ -148,11 +163,19 @@ class Plan:
                     network = f"{name}-s{seed}"
                     members[network] = [Member(network, (start, stop)) for start, stop in entry.columns]
                     members |= {single_name(member): [member] for member in members[network]}
+            elif isinstance(entry, Members | BestSubset):
+                names = entry.members if isinstance(entry, Members) else entry.best_subset_of
+                members[name] = [Member(network, None) for network in names]
             else:
                 for size in entry.sizes:
                     windows = self._windows(entry.of, size, entry.windows)
                     members |= zip(self.groups[f"{name}{size}"], windows, strict=True)
         return members
+
+    @cached_property
+    def searched(self) -> list[str]:
+        """The representations whose linear probe is a search for the best subset."""
+        return [name for name, entry in self.config.representations.items() if isinstance(entry, BestSubset)]
 
     def _windows(self, family: str, size: int, windows: str) -> list[list[Member]]:
         """Seeds k, ..., k + size - 1 of the list; never wrapping, so a new seed changes no old window."""
@@ -162,6 +185,9 @@ class Plan:
 
     def target(self, target: str) -> Planned:
         of = self.config.targets[target]
+        if isinstance(of, ImageTarget):
+            kept = of.model_dump(exclude={"dataset", "shots", "transform", "probe"})
+            return self._job("image_target", f"targets/{target}", kept)
         pins = self.pins["data"].get(of.dataset, {})
         settings = of.model_dump(exclude={"shots", "transform", "probe"})
         settings["pins"] = [f"{file}={sha256}" for file, sha256 in sorted(pins.items())]
@@ -178,16 +204,31 @@ class Plan:
             file = checkpoint.files[seed]
             settings = {"file": file, "sha256": planned_sha256(file), "format": checkpoint.format}
             return self._job("convert", f"networks/{network}", settings | {"arch": checkpoint.arch, "seed": seed})
-        transform = self.config.targets[of.target].transform.model_dump()
+        if isinstance(of, User):
+            settings = {"sha256": of.files[seed].sha256, "format": of.format, "arch": of.arch, "seed": seed}
+            return self._job("user_network", f"networks/{network}", settings)
+        if isinstance(of, Library):
+            return self._job("library_network", f"networks/{network}", {"arch": of.models[seed], "seed": seed})
+        transform = self.transform(of.target, network)
         settings = {"arch": of.arch, "seed": seed}
         if isinstance(of, Pretrained):
-            settings |= self.config.recipes[of.recipe].model_dump() | transform
+            settings |= self.config.recipes[of.recipe].model_dump() | {"transform": transform}
             return self._job("pretrain", f"networks/{network}", settings, self.target(of.target))
-        settings |= {"batch_size": of.batch_size, "mean": transform["mean"], "std": transform["std"]}
+        plain = {"pad": 0, "flip": False} if "pad" in transform else {"scale": [1.0, 1.0], "flip": False}
+        settings |= {"batch_size": of.batch_size, "transform": transform | plain}
         return self._job("random_network", f"networks/{network}", settings, self.target(of.target))
 
+    def transform(self, target: str, network: str) -> dict[str, Any]:
+        """How images of a target become inputs of a network."""
+        of = self.config.targets[target].transform
+        if isinstance(of, str):
+            family = self.config.networks[self.networks[network][0]]
+            assert isinstance(family, User | Library)
+            of = family.transform
+        return of.model_dump()
+
     def features(self, target: str, network: str) -> Planned:
-        settings = self.config.targets[target].transform.model_dump() | self.config.features.model_dump()
+        settings = {"transform": self.transform(target, network)} | self.config.features.model_dump()
         return self._job(
             "extract", f"features/{target}/{network}", settings, self.target(target), self.network(network)
         )
@@ -216,11 +257,11 @@ class Plan:
         recipe = of.model_dump(
             include={"steps_per_epoch", "batch_size", "momentum", "nesterov", "decay_norm", "schedule", "seed"}
         )
-        settings = {"selection": run.selection, "shots": of.targets[run.target]}
+        settings: dict[str, Any] = {"selection": run.selection, "shots": of.targets[run.target]}
         settings |= {"evaluation_batch_size": self.config.features.batch_size}
         settings |= {"learning_rate": learning_rate, "weight_decay": weight_decay, "epochs": epochs} | recipe
-        settings |= self.config.targets[run.target].transform.model_dump()
         networks = dict.fromkeys(member.network for member in self.representations[run.representation])
+        settings |= {"transform": self.transform(run.target, next(iter(networks)))}
         return self._job("finetune", artifact, settings, self.target(run.target), *map(self.network, networks))
 
     def record(self, target: str, representation: str, transfer: str) -> Planned:
@@ -228,7 +269,8 @@ class Plan:
         if transfer == "linear_probe":
             of = self.config.targets[target]
             settings = {"shots": of.shots} | self.config.probes[of.probe].model_dump()
-            return self._job("probe", artifact, settings, self.representation(target, representation))
+            stage = "best_subset" if representation in self.searched else "probe"
+            return self._job(stage, artifact, settings, self.representation(target, representation))
         if transfer in MEMBERS_TRANSFER:
             names = [single_name(member) for member in self.representations[representation]]
             alone = [self.record(target, name, MEMBERS_TRANSFER[transfer]) for name in names]
@@ -323,17 +365,23 @@ class Plan:
     def architecture(self, representation: str) -> str:
         """Of the trunks behind a representation: `resnet8`, `4 x resnet8`."""
         networks = dict.fromkeys(member.network for member in self.representations[representation])
-        names = [self._arch(self.networks[network][0]) for network in networks]
+        names = [self._arch(network) for network in networks]
         counts = {name: names.count(name) for name in names}
-        return " + ".join(name if count == 1 else f"{count} x {name}" for name, count in counts.items())
+        text = " + ".join(name if count == 1 else f"{count} x {name}" for name, count in counts.items())
+        return f"of {text}" if representation in self.searched else text
 
-    def _arch(self, family: str) -> str:
+    def _arch(self, network: str) -> str:
+        family, seed = self.networks[network]
         of = self.config.networks[family]
+        if isinstance(of, Library):
+            return of.models[seed]
         return checkpoints()[of.checkpoint].arch if isinstance(of, Downloaded) else of.arch
 
     def spread(self, group: str) -> str:
         """What the representations of a group differ in."""
-        return "seeds" if group in self.config.networks else "windows"
+        if group in self.config.networks:
+            return "seeds"
+        return "windows" if group not in self.config.representations else "sets"
 
 
 def several(members: list[Member]) -> bool:

@@ -3,6 +3,7 @@
 The seed changes the initialisation, the batch order and the augmentation, nothing else.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from rrl.architectures import Network, build_trunk
 from rrl.batches import epoch_batches
 from rrl.command import Command, build, run
 from rrl.device import prepare
-from rrl.images import TRANSFORM_FLAGS, Transform, load_split
+from rrl.images import load_split
 from rrl.randomness import stream
 from rrl.stored_networks import save_network
 from rrl.train import RECIPE_FLAGS, Recipe, train
+from rrl.transforms import TRANSFORM_FLAG, parse_transform
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -24,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.setting("--arch", str, "architecture")
     command.setting("--seed", int, "initialisation, batch order and augmentation")
     command.fields(Recipe, RECIPE_FLAGS)
-    command.fields(Transform, TRANSFORM_FLAGS)
+    command.setting("--transform", json.loads, TRANSFORM_FLAG)
     command.place("--name", str, "name of the network")
     command.place("--data-root", Path, "folder of the data sets")
     command.place("--threads", int, "threads of torch")
@@ -33,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     device = prepare(arguments.threads)
     recipe = build(Recipe, arguments)
-    transform = build(Transform, arguments)
+    transform = parse_transform(arguments.transform)
     data = load_split(arguments.target, "train", arguments.data_root)
     torch.manual_seed(stream("initialisation", arguments.seed))
     network = Network(build_trunk(arguments.arch), arguments.target.facts["classes"])

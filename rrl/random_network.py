@@ -4,6 +4,7 @@ A control: what the architecture gives without any training. The initialisation 
 pretrained network of the same architecture and seed.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import torch
 from torch import nn
 
 from rrl.architectures import Trunk, build_trunk
+from rrl.batches import plain_batches
 from rrl.command import Command, run
 from rrl.device import prepare
-from rrl.images import Split, Transform, load_split, normalise
+from rrl.images import Split, load_split
 from rrl.randomness import stream
 from rrl.stored_networks import save_network
+from rrl.transforms import TRANSFORM_FLAG, Transform, parse_transform
 
 
 @torch.no_grad()
@@ -25,9 +28,8 @@ def set_statistics(trunk: Trunk, data: Split, transform: Transform, batch_size: 
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None
     trunk.train()
-    for start in range(0, len(data.labels), batch_size):
-        images = normalise(data.images[start : start + batch_size], transform)
-        trunk(torch.from_numpy(images).to(device))
+    for images, _ in plain_batches(data, transform, batch_size):
+        trunk(images.to(device))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.setting("--arch", str, "architecture")
     command.setting("--seed", int, "initialisation")
     command.setting("--batch-size", int, "images of a forward pass")
-    command.setting("--mean", float, "subtracted from pixels in [0, 1]")
-    command.setting("--std", float, "then divided by")
+    command.setting("--transform", json.loads, TRANSFORM_FLAG)
     command.place("--name", str, "name of the network")
     command.place("--data-root", Path, "folder of the data sets")
     command.place("--threads", int, "threads of torch")
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments, job = command.parse(argv)
 
     device = prepare(arguments.threads)
-    transform = Transform(arguments.mean, arguments.std, pad=0, flip=False)
+    transform = parse_transform(arguments.transform)
     data = load_split(arguments.target, "train", arguments.data_root)
     torch.manual_seed(stream("initialisation", arguments.seed))
     trunk = build_trunk(arguments.arch).to(device).to(memory_format=torch.channels_last)

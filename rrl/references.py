@@ -30,15 +30,23 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
     for name, target in config["targets"].items():
         yield from _unknown(f"targets.{name}.probe", target.get("probe"), config["probes"])
     for name, family in config["networks"].items():
+        for number, model in enumerate(_list(family.get("models"))):
+            if isinstance(model, str) and not model.startswith(("timm/", "torchvision/")):
+                place = f"networks.{name}.models[{number}]"
+                yield f"{place}: found {model!r}; allowed are timm/<name> and torchvision/<name>"
         if isinstance(family.get("arch"), str) and (mistake := _not_an_architecture(family["arch"])):
             yield f"networks.{name}.arch: {mistake}"
         yield from _unknown(f"networks.{name}.target", family.get("target"), config["targets"])
+        if config["targets"].get(str(family.get("target")), {}).get("transform") == "network":
+            yield f"networks.{name}.target: found {family['target']}, whose transform is `network`; {NEEDS_TRANSFORM}"
         if family.get("origin") == "download":
             yield from _of_checkpoint(f"networks.{name}", family)
         if family.get("origin") == "pretrain":
             yield from _unknown(f"networks.{name}.recipe", family.get("recipe"), config["recipes"])
     groups: dict[str, int] = dict.fromkeys(config["networks"], 1)
+    networks = [f"{name}-s{seed}" for name, family in config["networks"].items() for seed in _seeds(family)]
     columns_of_one: set[str] = set()
+    searched: set[str] = set()
     for name, entry in config["representations"].items():
         if "columns" in entry:
             yield from _unknown(f"representations.{name}", name, config["networks"])
@@ -49,8 +57,17 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
                 if mistake := _not_columns(columns, arch):
                     yield f"representations.{name}.columns[{number}]: {mistake}"
             continue
+        if "members" in entry or "best_subset_of" in entry:
+            key = "members" if "members" in entry else "best_subset_of"
+            for number, member in enumerate(_list(entry[key])):
+                yield from _unknown(f"representations.{name}.{key}[{number}]", member, dict.fromkeys(networks))
+            if name in groups or name in networks:
+                yield f"representations.{name}: found name {name!r}, which networks have already; take another name"
+            groups[name] = len(_list(entry[key]))
+            searched |= {name} if key == "best_subset_of" else set()
+            continue
         yield from _unknown(f"representations.{name}.of", entry.get("of"), config["networks"])
-        seeds = _list(config["networks"].get(str(entry.get("of")), {}).get("seeds"))
+        seeds = _seeds(config["networks"].get(str(entry.get("of")), {}))
         for size in _list(entry.get("sizes")):
             if isinstance(size, int) and seeds and size > len(seeds):
                 yield (
@@ -75,6 +92,8 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
         if name == "records":
             yield "tables.records: found name 'records'; records.csv is written for every experiment, take another name"
         yield from _of_table(f"tables.{name}", table, config, groups, single)
+        yield from _of_search(f"tables.{name}", table, searched)
+        yield from _of_transforms(f"tables.{name}", table, config)
     for name, figure in config["figures"].items():
         yield from _of_figure(f"figures.{name}", figure, config["tables"], single)
 
@@ -94,6 +113,8 @@ def _of_finetunings(finetunings: dict[str, Any], targets: dict[str, Any]) -> Ite
         place = f"finetunings.{name}"
         for target, shots in of["targets"].items() if isinstance(of.get("targets"), dict) else ():
             yield from _unknown(f"{place}.targets", target, targets)
+            if targets.get(target, {}).get("transform") == "network":
+                yield f"{place}.targets: found {target}, whose transform is `network`; {NEEDS_TRANSFORM}"
             if target in first:
                 yield f"{place}.targets: found {target}, which is in finetunings.{first[target]} too; allowed is one"
             first.setdefault(target, name)
@@ -148,6 +169,61 @@ def _of_table(
         names = {transfer_name(transfer, isinstance(row, dict) and row.get("ensemble") is True) for transfer in shown}
         if name in single and names and names <= set(OF_NETWORKS):
             yield f"{at}.group: found {name}, which would be an empty row; allowed are groups of two or more networks"
+
+
+def _of_search(place: str, table: Any, searched: set[str]) -> Iterator[str]:
+    """searched : the representations of which the best subset is searched for."""
+    rows = [row for row in _list(table.get("rows")) if isinstance(row, dict)]
+    transfers = {column.get("transfer") for column in _list(table.get("columns")) if isinstance(column, dict)}
+    for number, row in enumerate(rows):
+        if row.get("group") not in searched:
+            continue
+        at = f"{place}.rows[{number}]"
+        if table.get("selections") != ["heldout"]:
+            found = f"found {table.get('selections')}; {row['group']} is searched for on val"
+            yield f"{place}.selections: {found}, allowed is [heldout]"
+        if row.get("ensemble") is True:
+            yield f"{at}.ensemble: found true; {row['group']} is a best subset, which is concatenated: false"
+        if transfers - {"linear_probe"}:
+            yield f"{at}.group: found {row['group']}, a best subset; allowed are columns of linear_probe alone"
+
+
+def _of_transforms(place: str, table: Any, config: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Networks that are shown on a target whose transform is `network` must bring one."""
+    columns = [column.get("target") for column in _list(table.get("columns")) if isinstance(column, dict)]
+    open_targets = [name for name in columns if config["targets"].get(str(name), {}).get("transform") == "network"]
+    for number, row in enumerate(_list(table.get("rows"))):
+        if not open_targets or not isinstance(row, dict):
+            continue
+        for family in _families(str(row.get("group")), config):
+            if "transform" not in config["networks"].get(family, {"transform": None}):
+                yield (
+                    f"{place}.rows[{number}].group: found {row['group']}, with {family} on {open_targets[0]}, whose "
+                    f"transform is `network`; {NEEDS_TRANSFORM}"
+                )
+
+
+NEEDS_TRANSFORM = "allowed is that for networks of origin user or library, which bring their own"
+
+
+def _families(group: str, config: dict[str, dict[str, Any]]) -> list[str]:
+    """The families of networks behind a group."""
+    if group in config["networks"]:
+        return [group]
+    for name, entry in config["representations"].items():
+        if name == group:
+            members = _list(entry.get("members")) + _list(entry.get("best_subset_of"))
+            return list(dict.fromkeys(str(member).rpartition("-s")[0] for member in members))
+        if any(group == f"{name}{size}" for size in _list(entry.get("sizes"))):
+            return [str(entry.get("of"))]
+    return []
+
+
+def _seeds(family: dict[str, Any]) -> list[Any]:
+    for key in ("files", "models"):
+        if key in family:
+            return list(range(len(_list(family[key]))))
+    return _list(family.get("seeds"))
 
 
 def _of_figure(place: str, figure: Any, tables: dict[str, Any], single: set[str]) -> Iterator[str]:

@@ -24,8 +24,8 @@ def describe(member: str, card: Card) -> dict[str, Any]:
     start, stop = parse_member(member).columns or (0, depth)
     if not 0 <= start < stop <= depth:
         raise UserError(f"member {member}: the network has {depth} features; allowed are columns within 0:{depth}")
-    digests = card.facts["digests"]
-    return {"member": member, "features": card.artifact, "columns": [start, stop, depth], "digests": digests}
+    about = {name: card.facts[name] for name in ("digests", "parameters", "seed")}
+    return {"member": member, "features": card.artifact, "columns": [start, stop, depth], **about}
 
 
 def build_split(members: list[dict[str, Any]], cards: Sequence[Card], split: str, output: Path) -> None:

@@ -19,6 +19,12 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
+def _channels(values: list[float]) -> list[float]:
+    if len(values) == 2:
+        raise ValueError("allowed: one number for grey images, three for RGB")
+    return values
+
+
 def _shots(value: int | str) -> int | str:
     if value == "all" or (isinstance(value, int) and value >= 1):
         return value
@@ -29,7 +35,10 @@ Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
-Channels = Annotated[list[Number], Field(min_length=3, max_length=3)]
+Channels = Annotated[list[Number], Field(min_length=1, max_length=3), AfterValidator(_channels)]
+Deviations = Annotated[list[Positive], Field(min_length=1, max_length=3), AfterValidator(_channels)]
+Fraction = Annotated[Number, Field(gt=0, lt=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Seed = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(-[a-z0-9_]+)*$")]
 Shots = Annotated[int | str, AfterValidator(_shots)]
@@ -77,17 +86,17 @@ class Photographs(Strict):
     scale: Annotated[list[Positive], Field(min_length=2, max_length=2)] = Field(
         description="area of the random crop as a fraction of the image, smallest and largest; training"
     )
-    interpolation: Literal["bilinear", "bicubic"]
+    interpolation: Literal["bilinear", "bicubic", "nearest", "box", "hamming", "lanczos"]
     flip: bool = Field(description="random horizontal flip, in training")
-    mean: Channels
-    std: Channels
+    mean: Channels = Field(description="one number for grey, three for RGB")
+    std: Deviations
 
 
 class PlannedTarget(Strict):
     """A data set that can be planned with and not yet be read."""
 
     dataset: Literal["imagenet", "cifar10", "cifar100"]
-    val_fraction: Annotated[Number, Field(gt=0, lt=1)]
+    val_fraction: Fraction
     split_seed: Seed
     shots: Annotated[list[Shots], Field(min_length=1), AfterValidator(_distinct)]
     transform: Photographs
@@ -102,6 +111,24 @@ class Target(Strict):
     split_seed: Seed
     shots: Annotated[list[Shots], Field(min_length=1), AfterValidator(_distinct)]
     transform: Transform
+    probe: Name
+
+
+class ImageTarget(Strict):
+    """Images of the user."""
+
+    dataset: Literal["images"]
+    source: str = Field(description="below `data`: folder of class folders, CSV, arrays; or torchvision/<data set>")
+    fingerprint: str = Field(description="what `rrl fingerprint SOURCE` prints")
+    unreadable: Literal["stop", "leave_out"] = Field(description="what to do about images that cannot be used")
+    val_fraction: Fraction = Field(description="of the images of a class, where the data have no val part")
+    test_fraction: Fraction
+    split_seed: Seed
+    shots: Annotated[list[Shots], Field(min_length=1), AfterValidator(_distinct)]
+    transform: Annotated[
+        Annotated[Photographs, Tag("Photographs")] | Annotated[Literal["network"], Tag("network")],
+        Discriminator(lambda value: "network" if isinstance(value, str) else "Photographs"),
+    ] = Field(description="`network`: each network brings its own")
     probe: Name
 
 
@@ -130,6 +157,37 @@ class Downloaded(Strict):
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 
+class File(Strict):
+    path: str
+    sha256: Sha256 = Field(description="what `rrl fingerprint PATH` prints")
+
+
+class User(Strict):
+    """Files of the user, one network each."""
+
+    origin: Literal["user"]
+    arch: str
+    format: Literal["auto", "rrl", "swav", "vissl", "vit-npz", "torchvision"]
+    files: Annotated[list[File], Field(min_length=1), AfterValidator(_distinct)]
+    transform: Photographs = Field(description="used for targets whose transform is `network`")
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(range(len(self.files)))
+
+
+class Library(Strict):
+    """Published weights of timm or torchvision, one network each."""
+
+    origin: Literal["library"]
+    models: Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)]
+    transform: Photographs
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(range(len(self.models)))
+
+
 class Random(Strict):
     origin: Literal["random"]
     arch: str
@@ -148,6 +206,18 @@ class Concatenation(Strict):
     of: Name
     sizes: Annotated[list[Count], Field(min_length=1), AfterValidator(_distinct)]
     windows: Literal["first", "all"]
+
+
+class Members(Strict):
+    """Networks of any families."""
+
+    members: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class BestSubset(Strict):
+    """Of networks, the subset that is found greedily on val; its linear probe is a search."""
+
+    best_subset_of: Annotated[list[Name], Field(min_length=2), AfterValidator(_distinct)]
 
 
 class Columns(Strict):
@@ -241,19 +311,27 @@ class Figure(Strict):
     rows: Annotated[list[PanelRow], Field(min_length=1)]
 
 
+def _kind_of_representation(value: Any) -> str:
+    kinds = {"columns": "Columns", "members": "Members", "best_subset_of": "BestSubset"}
+    return next((kind for key, kind in kinds.items() if isinstance(value, dict) and key in value), "Concatenation")
+
+
 class Config(Strict):
     results: str
     data: str
     checkpoints: str = Field(description="folder of downloaded networks")
-    targets: dict[Name, Annotated[Target | PlannedTarget, Field(discriminator="dataset")]]
+    targets: dict[Name, Annotated[Target | ImageTarget | PlannedTarget, Field(discriminator="dataset")]]
     recipes: dict[Name, Recipe]
-    networks: dict[Name, Annotated[Pretrained | Random | Downloaded, Field(discriminator="origin")]]
+    networks: dict[Name, Annotated[Pretrained | Random | Downloaded | User | Library, Field(discriminator="origin")]]
     features: Features
     representations: dict[
         Name,
         Annotated[
-            Annotated[Concatenation, Tag("Concatenation")] | Annotated[Columns, Tag("Columns")],
-            Discriminator(lambda value: "Columns" if "columns" in value else "Concatenation"),
+            Annotated[Concatenation, Tag("Concatenation")]
+            | Annotated[Columns, Tag("Columns")]
+            | Annotated[Members, Tag("Members")]
+            | Annotated[BestSubset, Tag("BestSubset")],
+            Discriminator(_kind_of_representation),
         ],
     ]
     probes: dict[Name, Probe]

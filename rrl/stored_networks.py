@@ -15,6 +15,7 @@ from rrl.errors import UserError
 from rrl.files import canonical_json, complete
 from rrl.network_file import read_network_file
 from rrl.provenance import Card, Job
+from rrl.transforms import Transform
 
 
 def restore(tensors: dict[str, Tensor], arch: str, path: Path, image_size: int | None) -> Trunk:
@@ -70,12 +71,14 @@ def save_network(
     job.write_card(card, f"networks/{name}", sha256(content).hexdigest(), facts)
 
 
-def load_trunk(card: Card) -> Trunk:
-    """The trunk of a network of the workflow. Raises UserError if the file is missing, was altered, or is not of the
-    card's architecture."""
+def load_trunk(card: Card, transform: Transform) -> Trunk:
+    """The trunk of a network of the workflow, for images of the size that a transform makes.
+
+    Raises UserError if the file is missing, was altered, or is not of the card's architecture.
+    """
     path = card.path.with_suffix(".safetensors")
     try:
         tensors = load(read_network_file(card))
     except SafetensorError as error:
         raise UserError(f"{path}: damaged ({error})") from None
-    return restore(tensors, card.facts["arch"], path, image_size=None)
+    return restore(tensors, card.facts["arch"], path, image_size=getattr(transform, "size", None))

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -12,12 +13,13 @@ from rrl.architectures import build_trunk
 from rrl.errors import UserError
 from rrl.extract import extract_split, views_of
 from rrl.features import read_split, to_dtype
-from rrl.images import Split, Transform, augment, normalise
+from rrl.images import Split, augment, inputs, normalise
 from rrl.members import SPLITS, Member, parse_member
 from rrl.provenance import read_card
+from rrl.transforms import PaddedCrop
 
-PLAIN = Transform(mean=0.3, std=0.4, pad=0, flip=False)
-MOVING = Transform(mean=0.3, std=0.4, pad=2, flip=True)
+PLAIN = PaddedCrop(mean=0.3, std=0.4, pad=0, flip=False)
+MOVING = PaddedCrop(mean=0.3, std=0.4, pad=2, flip=True)
 
 
 def some_images(count: int = 50) -> Split:
@@ -27,7 +29,7 @@ def some_images(count: int = 50) -> Split:
 
 
 def extract(
-    path: Path, data: Split, transform: Transform = PLAIN, draws: tuple[str | None, ...] = (None,)
+    path: Path, data: Split, transform: PaddedCrop = PLAIN, draws: tuple[str | None, ...] = (None,)
 ) -> np.ndarray:
     torch.manual_seed(0)
     trunk = build_trunk("resnet8").eval()
@@ -57,14 +59,14 @@ def test_an_interrupted_extraction_goes_on_after_its_last_block(
     whole = extract(tmp_path / "whole.h5", data)
     calls = 0
 
-    def fails_in_the_second_block(images: np.ndarray, transform: Transform) -> np.ndarray:
+    def fails_in_the_second_block(*of: Any) -> torch.Tensor:
         nonlocal calls
         calls += 1
         if calls == 20:  # a block is 16 batches
             raise KeyboardInterrupt
-        return normalise(images, transform)
+        return inputs(*of)
 
-    monkeypatch.setattr("rrl.extract.normalise", fails_in_the_second_block)
+    monkeypatch.setattr("rrl.extract.inputs", fails_in_the_second_block)
     with pytest.raises(KeyboardInterrupt):
         extract(tmp_path / "cut.h5", data)
     calls = 100

@@ -18,17 +18,18 @@ from rrl.errors import UserError
 from rrl.features import read_split
 from rrl.files import read_json
 from rrl.finetune import BestEpoch, Evaluation, training_images
-from rrl.images import Split, Transform, load_split
+from rrl.images import Split, load_split
 from rrl.logits import read_logits
 from rrl.provenance import Card, read_card
 from rrl.runs import Run, setting_name
 from rrl.stage_one import averaged_head, stage_one
 from rrl.stored_networks import load_trunk
 from rrl.sweep import Heads, logits
+from rrl.transforms import PaddedCrop
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
-PLAIN = Transform(0.0, 1.0, 0, False)
+PLAIN = PaddedCrop(0.0, 1.0, 0, False)
 SETTING = "heldout-lr0.1-wd0.0005-e2"
 
 
@@ -112,7 +113,7 @@ def fine_tuned(tiny: Path) -> list[Card]:
 
 def whole_network(of: Card) -> Network:
     """The fine-tuned network as one module, from its file."""
-    trunk = load_trunk(of)
+    trunk = load_trunk(of, PLAIN)
     weight, bias = averaged_head([of])  # of one network: its head
     network = Network(trunk, len(bias))
     network.head.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
@@ -123,9 +124,9 @@ def test_before_training_two_stage_logits_are_the_mean_of_the_members_logits(tin
     """On images through whole networks in float32, and on the cached features that the second stage trains on."""
     networks = fine_tuned(tiny)
     images = load_split(card(tiny, "targets/mnist"), "val", tiny / "data")
-    evaluation = Evaluation(Transform(0.286, 0.353, 2, True), 250, CPU)
+    evaluation = Evaluation(PaddedCrop(0.286, 0.353, 2, True), 250, CPU)
     mean = torch.stack([evaluation.logits(whole_network(network), images) for network in networks]).mean(0)
-    features = torch.cat([evaluation.logits(load_trunk(network), images) for network in networks], dim=1)
+    features = torch.cat([evaluation.logits(load_trunk(network, PLAIN), images) for network in networks], dim=1)
     weight, bias = (torch.from_numpy(part) for part in averaged_head(networks))
     heads = Heads.create(weight, bias, 1, batch_norm=False)
     torch.testing.assert_close(logits(heads, features)[:, 0], mean, atol=1e-5, rtol=0)
@@ -218,7 +219,7 @@ def test_a_representation_is_fine_tuned_as_one_model(tiny: Path) -> None:
     run = card(tiny, f"finetuned/cat2.mnist.{SETTING}")
     assert run.facts["subject"]["parameters"] == 2 * 19_480 and run.facts["subject"]["feature_dim"] == 64
     assert [source["artifact"] for source in run.inputs] == ["targets/mnist", "networks/erm-s0", "networks/erm-s1"]
-    trunks = [load_trunk(card(tiny, f"networks/erm-s{seed}")) for seed in (0, 1)]
+    trunks = [load_trunk(card(tiny, f"networks/erm-s{seed}"), PLAIN) for seed in (0, 1)]
     network = Network(JointTrunk(trunks), 10)
     nn.functional.cross_entropy(network(torch.rand(4, 1, 28, 28)), torch.arange(4)).backward()
     assert all(parameter.grad is not None for parameter in network.parameters())

@@ -27,11 +27,12 @@ def test_the_example_of_the_readme_runs() -> None:
 
 def test_features_are_those_of_the_workflow(tiny: Path) -> None:
     """The demo's network on the demo's images, extracted here and there (where they are kept as float16)."""
-    from rrl.images import Transform, load_split, normalise
+    from rrl.images import load_split, normalise
+    from rrl.transforms import PaddedCrop
 
     root = tiny / "results/tiny"
     data = load_split(read_card(root / "targets/mnist.json"), "test", tiny / "data")
-    images = normalise(data.images, Transform(0.286, 0.353, 0, False))
+    images = normalise(data.images, PaddedCrop(0.286, 0.353, 0, False))
     networks = [load(root / f"networks/erm-s{seed}.safetensors") for seed in (0, 1)]
     ours = concatenate([extract(network, images, batch_size=250) for network in networks])
     theirs, labels = read_split(read_card(root / "representations/mnist/cat2.json"), "test")

@@ -10,11 +10,12 @@ from torch import nn
 from rrl.architectures import Network, build_trunk, parameter_count
 from rrl.batches import epoch_batches
 from rrl.errors import UserError
-from rrl.images import Split, Transform
+from rrl.images import Split
 from rrl.random_network import set_statistics
 from rrl.randomness import shuffled
 from rrl.schedule import learning_rates
 from rrl.train import Recipe, parameter_groups, train
+from rrl.transforms import PaddedCrop
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(
@@ -109,7 +110,7 @@ def test_batches_depend_on_seed_and_epoch() -> None:
         torch.arange(40 * 784, dtype=torch.int64).remainder(256).byte().view(40, 28, 28).numpy(),
         torch.arange(40).numpy(),
     )
-    plain = Transform(0.0, 1.0, 0, False)
+    plain = PaddedCrop(0.0, 1.0, 0, False)
     order = {
         (seed, epoch): torch.cat([y for _, y in epoch_batches(data, plain, 16, seed, epoch)]).tolist()
         for seed in (0, 1) for epoch in (0, 1) for _ in (0, 1)
@@ -122,7 +123,7 @@ def test_statistics_of_an_untrained_network_are_the_average_over_batches() -> No
     images = torch.randint(0, 256, (30, 28, 28), generator=torch.Generator().manual_seed(0)).byte().numpy()
     trunk = build_trunk("resnet8")
     stem = trunk.stem.weight.clone()
-    set_statistics(trunk, Split(images, torch.zeros(30).long().numpy()), Transform(0.0, 1.0, 0, False), 10, CPU)
+    set_statistics(trunk, Split(images, torch.zeros(30).long().numpy()), PaddedCrop(0.0, 1.0, 0, False), 10, CPU)
     with torch.no_grad():
         parts = [trunk.stem(torch.from_numpy(images[i : i + 10]).float()[:, None] / 255) for i in (0, 10, 20)]
     expected = torch.stack([part.mean(dim=(0, 2, 3)) for part in parts]).mean(0)

@@ -20,6 +20,7 @@ from rrl.datasets import PARTS
 from rrl.errors import UserError
 from rrl.members import SPLITS
 from rrl.plan import Plan
+from rrl.schema import BestSubset, ImageTarget, PlannedTarget
 from rrl.why import card_path, stale
 
 try:
@@ -32,7 +33,7 @@ except UserError as error:
 
 
 onstart:
-    unreadable = sorted({of.dataset for of in PLAN.config.targets.values()} - set(PARTS))
+    unreadable = sorted({of.dataset for of in PLAN.config.targets.values() if isinstance(of, PlannedTarget)})
     if unreadable:
         sys.exit(
             f"Error: data sets {', '.join(unreadable)}: this version can plan with them and not read them; "
@@ -90,6 +91,9 @@ def networks_of(origin):
     """A wildcard constraint: the networks of one origin."""
     names = [name for name, (family, _) in PLAN.networks.items() if PLAN.config.networks[family].origin == origin]
     return alternatives(names)
+
+
+IMAGE_TARGETS = [name for name, of in PLAN.config.targets.items() if isinstance(of, ImageTarget)]
 
 
 wildcard_constraints:

@@ -1,5 +1,6 @@
 localrules:
     download,
+    library_network,
 
 
 # A file that is there is used as it is: Snakemake plans no download for it, and `update` keeps it from being deleted.
@@ -37,3 +38,49 @@ rule convert:
         "{PYTHON} -m rrl.convert {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --name {wildcards.network} --checkpoints {CHECKPOINTS:q} --output {output.card} 2> {log}"
+
+
+def file_of_user(wildcards):
+    family, seed = PLAN.networks[wildcards.network]
+    return PLAN.config.networks[family].files[seed].path
+
+
+rule user_network:
+    input:
+        file=ancient(file_of_user),
+    output:
+        card=RESULTS + "/networks/{network}.json",
+        weights=RESULTS + "/networks/{network}.safetensors",
+    log:
+        RESULTS + "/logs/user_network/{network}.log",
+    wildcard_constraints:
+        network=networks_of("user"),
+    threads: 1
+    params:
+        settings=planned("network"),
+        input_keys=input_keys("network"),
+        code_version=code_version("user_network"),
+    shell:
+        "{PYTHON} -m rrl.user_network {params.settings}"
+        " --input-keys {params.input_keys} --code-version {params.code_version}"
+        " --name {wildcards.network} --file {input.file:q} --output {output.card} 2> {log}"
+
+
+# Published weights of timm and torchvision: the library keeps what it downloads in its own cache.
+rule library_network:
+    output:
+        card=RESULTS + "/networks/{network}.json",
+        weights=RESULTS + "/networks/{network}.safetensors",
+    log:
+        RESULTS + "/logs/library_network/{network}.log",
+    wildcard_constraints:
+        network=networks_of("library"),
+    threads: 1
+    params:
+        settings=planned("network"),
+        input_keys=input_keys("network"),
+        code_version=code_version("library_network"),
+    shell:
+        "{PYTHON} -m rrl.library_network {params.settings}"
+        " --input-keys {params.input_keys} --code-version {params.code_version}"
+        " --name {wildcards.network} --output {output.card} 2> {log}"

@@ -9,6 +9,8 @@ rule probe:
         logits=RESULTS + "/logits/{target}/{representation}/linear_probe.h5",
     log:
         RESULTS + "/logs/probe/{target}/{representation}.log",
+    wildcard_constraints:
+        representation=alternatives([name for name in PLAN.representations if name not in PLAN.searched]),
     threads: 1
     params:
         settings=planned("record", transfer="linear_probe"),
@@ -16,6 +18,31 @@ rule probe:
         code_version=code_version("probe"),
     shell:
         "{PYTHON} -m rrl.probe --representation {input.representation} {params.settings}"
+        " --input-keys {params.input_keys} --code-version {params.code_version}"
+        " --threads {threads} --logits {output.logits} --output {output.record} 2> {log}"
+
+
+# A search for the members to concatenate, in place of one probe.
+rule best_subset:
+    input:
+        representation=cards("record", transfer="linear_probe"),
+        virtual=ancient(expand(RESULTS + "/representations/{{target}}/{{representation}}/{split}.h5", split=SPLITS)),
+        features=ancient(member_features),
+    output:
+        record=RESULTS + "/records/{target}/{representation}/linear_probe.json",
+        run=RESULTS + "/records/{target}/{representation}/linear_probe.run.json",
+        logits=RESULTS + "/logits/{target}/{representation}/linear_probe.h5",
+    log:
+        RESULTS + "/logs/best_subset/{target}/{representation}.log",
+    wildcard_constraints:
+        representation=alternatives(PLAN.searched),
+    threads: 1
+    params:
+        settings=planned("record", transfer="linear_probe"),
+        input_keys=input_keys("record", transfer="linear_probe"),
+        code_version=code_version("best_subset"),
+    shell:
+        "{PYTHON} -m rrl.best_subset --representation {input.representation} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --threads {threads} --logits {output.logits} --output {output.record} 2> {log}"
 

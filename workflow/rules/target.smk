@@ -4,6 +4,8 @@ rule target:
         index=RESULTS + "/targets/{target}.csv",
     log:
         RESULTS + "/logs/target/{target}.log",
+    wildcard_constraints:
+        target=alternatives([name for name in PLAN.config.targets if name not in IMAGE_TARGETS]),
     params:
         settings=planned("target"),
         code_version=code_version("target"),
@@ -11,3 +13,22 @@ rule target:
         "{PYTHON} -m rrl.target {params.settings}"
         " --input-keys --code-version {params.code_version}"
         " --name {wildcards.target} --data-root {DATA} --output {output.card} 2> {log}"
+
+
+# The user's own images: each is looked at once, before anything is computed.
+rule image_target:
+    output:
+        card=RESULTS + "/targets/{target}.json",
+        index=RESULTS + "/targets/{target}.csv",
+    log:
+        RESULTS + "/logs/image_target/{target}.log",
+    wildcard_constraints:
+        target=alternatives(IMAGE_TARGETS),
+    threads: 1
+    params:
+        settings=planned("target"),
+        code_version=code_version("image_target"),
+    shell:
+        "{PYTHON} -m rrl.image_target {params.settings}"
+        " --input-keys --code-version {params.code_version}"
+        " --name {wildcards.target} --data-root {DATA} --threads {threads} --output {output.card} 2> {log}"

@@ -1,0 +1,139 @@
+"""Stage `best_subset`: which of several networks to concatenate, found greedily on val; test is read once, at the end.
+
+Starts with the network whose probe is best on val, adds the one that helps most, and so on to all of them; the best
+set on the way is picked. Probes are those of the stage `probe`; the selection rule is heldout alone.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rrl.command import Command, boolean, build, count_or_all, run
+from rrl.device import prepare
+from rrl.heads import (
+    HEAD_TRAINING_FLAGS,
+    Data,
+    HeadTraining,
+    Selection,
+    Setting,
+    initial_head,
+    read_data,
+    scores_of,
+    train_heads,
+    trainings,
+)
+from rrl.logits import write_logits
+from rrl.provenance import Card
+from rrl.record import Subject, entry, subject, write_record
+
+
+@dataclass(frozen=True)
+class Search:
+    """Probes of subsets of the members of a representation, by their positions."""
+
+    representation: Card
+    data: dict[str, Data]
+    training_images: Data
+    settings: list[Setting]
+    training: HeadTraining
+    batch_norm: bool
+
+    def columns(self, members: Sequence[int]) -> torch.Tensor:
+        ends = [0]
+        for member in self.representation.facts["members"]:
+            start, stop, _ = member["columns"]
+            ends.append(ends[-1] + stop - start)
+        return torch.cat([torch.arange(ends[member], ends[member + 1]) for member in members])
+
+    def part(self, data: Data, members: Sequence[int]) -> Data:
+        return Data(data.features[:, :, self.columns(members).to(data.features.device)], data.labels)
+
+    def probe(self, members: Sequence[int]) -> Selection:
+        train = self.part(self.training_images, members)
+        val = {"val": self.part(self.data["val"], members)}
+        head = initial_head(self.representation.facts["classes"], train.features.shape[2], self.training.seed)
+        selections, _ = train_heads(head, train, val, ["heldout"], self.settings, self.training, self.batch_norm)
+        return selections["heldout"]
+
+    def run(self) -> tuple[list[int], Selection, list[dict[str, Any]]]:
+        """The members picked, their probe, and the steps: each best set by its size."""
+        left = list(range(len(self.representation.facts["members"])))
+        members: list[int] = []
+        steps: list[dict[str, Any]] = []
+        best: tuple[list[int], Selection] | None = None
+        while left:
+            tried = {candidate: self.probe([*members, candidate]) for candidate in left}
+            added = max(left, key=lambda candidate: (*tried[candidate].best, -candidate))
+            members.append(added)
+            left.remove(added)
+            steps.append({"members": self.names(members), **self.found(tried[added])})
+            if best is None or tried[added].best > best[1].best:
+                best = list(members), tried[added]
+        assert best is not None
+        return *best, steps
+
+    def names(self, members: Sequence[int]) -> list[str]:
+        return [self.representation.facts["members"][member]["member"] for member in members]
+
+    def found(self, selection: Selection) -> dict[str, Any]:
+        correct, loss = selection.best
+        about = asdict(self.settings[selection.setting]) | {"epoch": selection.epoch + 1}
+        return about | {"val_top1": round(correct / len(self.data["val"].labels), 6), "val_loss": round(-loss, 6)}
+
+
+def picked_subject(representation: Card, picked: set[str]) -> Subject:
+    whole = subject(representation)
+    members = [member for member in representation.facts["members"] if member["member"] in picked]
+    return Subject(
+        target=whole.target,
+        representation=whole.representation,
+        members=[member["member"] for member in members],
+        seeds=[member["seed"] for member in members],
+        parameters=sum(member["parameters"] for member in members),
+        feature_dim=sum(member["columns"][1] - member["columns"][0] for member in members),
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = Command("best_subset", __doc__)
+    command.card("--representation", "card of the representation of all networks")
+    command.setting("--shots", count_or_all, "training images per class, each a search of its own, or all", many=True)
+    command.setting("--learning-rates", float, "base learning rates of the grid", many=True)
+    command.setting("--weight-decays", float, "weight decays of the grid", many=True)
+    command.fields(HeadTraining, HEAD_TRAINING_FLAGS)
+    command.setting("--batch-norm", boolean, "batch norm in front of the linear layer: true or false")
+    command.place("--threads", int, "threads of torch")
+    command.place("--logits", Path, "logits to write")
+    command.place("--output", Path, "record to write")
+    arguments, job = command.parse(argv)
+    started = time.time()
+
+    device = prepare(arguments.threads)
+    representation, training = arguments.representation, build(HeadTraining, arguments)
+    data = read_data(representation, device)
+    labels = {split: data[split].labels.cpu().numpy() for split in ("val", "test")}
+    settings = [Setting(rate, decay) for rate in arguments.learning_rates for decay in arguments.weight_decays]
+    entries, scores, picked = [], {}, set()
+    for shots in arguments.shots:
+        images = next(images for rules, images in trainings(data, shots) if "heldout" in rules)
+        search = Search(representation, data, images, settings, training, arguments.batch_norm)
+        members, selection, steps = search.run()
+        selected = {"members": search.names(members), **search.found(selection)}
+        result = scores_of(selection, {split: search.part(data[split], members) for split in labels})
+        entries.append(entry(shots, "heldout", len(images.labels), result, labels, selected, steps))
+        scores[f"{shots}/heldout"] = result
+        picked |= set(selected["members"])
+        print(f"shots {shots}: {json.dumps(selected)} top1 {entries[-1]['top1']:.4f}", file=sys.stderr)
+    digest = write_logits(arguments.logits, scores, labels)
+    about = picked_subject(representation, picked)
+    write_record(arguments.output, job, about, "linear_probe", entries, digest, started)
+
+
+if __name__ == "__main__":
+    run(main)

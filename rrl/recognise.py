@@ -1,0 +1,50 @@
+"""Which architecture a checkpoint is of, from its keys and shapes."""
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from rrl.architecture_names import FIXED, WIDENED
+from rrl.checkpoint_formats import holds, read_tensors
+from rrl.errors import UserError
+
+WIDTHS = ("", "w2", "w4", "w5")
+OURS = [*(f"{name}{width}" for name in WIDENED for width in WIDTHS), "2xresnet50", "4xresnet50", *FIXED]
+
+
+def architecture_of(path: Path) -> str:
+    """The one architecture whose trunk the file holds: as this project's own files say, else found by trying those of
+    the published networks, then torchvision's classifiers. (timm has too many models to try.)
+
+    Raises UserError if the file cannot be read safely, or none or several fit.
+    """
+    if path.suffix == ".safetensors" and (arch := _own(path)):
+        return arch
+    tensors = read_tensors(path)
+    fits = [arch for arch in OURS if holds(tensors, arch)]
+    fits = fits or [arch for arch in _of_torchvision(path.name) if holds(tensors, arch)]
+    if len(fits) == 1:
+        return fits[0]
+    found = f"fits {', '.join(fits)}" if fits else "fits no architecture of the published networks or torchvision"
+    raise UserError(f"{path}: {found}; name it: timm/<name>={path}, or another architecture in its place")
+
+
+def _own(path: Path) -> str | None:
+    """What a file of this project says."""
+    try:
+        with safe_open(path, framework="np") as file:
+            about = json.loads((file.metadata() or {}).get("rrl", "{}"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f"{path}: missing, damaged, or not a safetensors file ({error})") from None
+    arch: str | None = about.get("arch")
+    return arch
+
+
+def _of_torchvision(file: str) -> list[str]:
+    """torchvision's classifiers; if some are named in the file's name, those alone."""
+    from torchvision import models
+
+    names = models.list_models(module=models)
+    named = [name for name in names if file.startswith((f"{name}-", f"{name}."))]
+    return [f"torchvision/{name}" for name in named or names]
