@@ -276,7 +276,7 @@ def _data_lines(about: dict[str, Any]) -> Iterator[str]:
         f"{counts['val']} to pick setting and epoch on (val), {counts['test']} to test on, read once"
     )
     for kind, count in about["converted"].items():
-        yield f"  {count} converted: {kind}"
+        yield f"  {count} images: {kind}"
     for image, reason in about["left_out"].items():
         yield f"  left out: {image}: {reason}"
     if names := about["no_images_by_name"]:
