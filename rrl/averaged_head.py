@@ -4,6 +4,7 @@ Equal to the mean of the networks' logits: what two-stage fine-tuning starts fro
 says what its second stage adds. Of the settings of the first stage the best is picked by each rule.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     command = Command("averaged_head", __doc__)
     command.card("--representations", "fine-tuned networks side by side, one card per setting", many=True)
     command.card("--networks", "the networks of the first representation, of the second, ...", many=True)
+    command.setting(
+        "--stage-one", json.loads, "JSON, of each representation: how its networks were fine-tuned", many=True
+    )
     command.place("--name", str, "name of the representation before fine-tuning")
     command.place("--logits", Path, "logits to write")
     command.place("--output", Path, "record to write")
@@ -50,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     grids: dict[str, list[dict[str, Any]]] = {}
     kept: Scores = {}
     labels: Labels = {}
-    for start in stage_one(arguments.representations, arguments.networks):
+    for start in stage_one(arguments.representations, arguments.networks, arguments.stage_one):
         scores, labels = evaluate(start)
         rule, shots = start.settings["selection"], start.settings["shots"]
         split = SELECTED_ON[rule]

@@ -20,6 +20,7 @@ class Cell:
     """mean and std (ddof 1, None where n = 1) of top-1 in percent over the n representations of a group.
 
     interval : 95 % interval of the mean in percent, from the number of test images alone.
+    paper : the paper's value in percent and how far off it may be; None where it has none, or picks by another rule.
     """
 
     selection: str
@@ -32,6 +33,21 @@ class Cell:
     mean: float
     std: float | None
     interval: tuple[float, float]
+    paper: tuple[float, float] | None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's, percent points."""
+        return None if self.paper is None else self.mean - self.paper[0]
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the difference exceeds what the paper's value may be off, and our standard deviation (0 of one)."""
+        return self.difference is not None and abs(self.difference) > self.paper_error + (self.std or 0.0)
+
+    @property
+    def paper_error(self) -> float:
+        return 0.0 if self.paper is None else self.paper[1]
 
 
 def label(method: str, ensemble: bool) -> str:
@@ -39,7 +55,12 @@ def label(method: str, ensemble: bool) -> str:
     return f"{method}^sub" if ensemble else method
 
 
-TRANSFER_LABEL = {"linear_probe": "", "finetune": "initial fine-tuning: ", "two_stage": "two-stage: "}
+TRANSFER_LABEL = {
+    "linear_probe": "",
+    "finetune": "initial fine-tuning: ",
+    "averaged_head": "fine-tuned elsewhere: ",
+    "two_stage": "two-stage: ",
+}
 
 
 def column_label(column: dict[str, Any]) -> str:
@@ -66,7 +87,7 @@ def summarise(layout: dict[str, Any], records: Sequence[Card]) -> list[Cell]:
     for selection in layout["selections"]:
         for row in layout["rows"]:
             names = row["representations"]
-            for column, transfer in zip(layout["columns"], row["transfers"], strict=True):
+            for column, transfer, paper in zip(layout["columns"], row["transfers"], row["paper"], strict=True):
                 if transfer is None:
                     continue
                 where = column["target"], str(column["shots"])
@@ -86,6 +107,7 @@ def summarise(layout: dict[str, Any], records: Sequence[Card]) -> list[Cell]:
                         mean=mean,
                         std=statistics.stdev(top1) if len(top1) > 1 else None,
                         interval=(100 * low, 100 * high),
+                        paper=(paper["top1"], paper["error"]) if paper and selection == "paper" else None,
                     )
                 )
     return cells
@@ -93,4 +115,4 @@ def summarise(layout: dict[str, Any], records: Sequence[Card]) -> list[Cell]:
 
 def parameters_text(count: int) -> str:
     """Parameters of the trunks, for people: 19.5k, 23.5M."""
-    return f"{count / 1e6:.1f}M" if count >= 1e6 else f"{count / 1e3:.1f}k"
+    return f"{count / 1e6:.3g}M" if count >= 1e6 else f"{count / 1e3:.3g}k"

@@ -24,9 +24,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from rrl.architecture_names import FIXED, WIDENED, parse_architecture
-from rrl.architectures import build_trunk
+from rrl.architectures import Trunk, build_trunk
 from rrl.errors import UserError
 
 FORMATS = ("rrl", "swav", "vissl", "vit-npz", "torchvision", "auto")
@@ -263,8 +264,23 @@ def head_of(tensors: Tensors, prefix: str) -> Head | None:
 @cache
 def expected_shapes(arch: str) -> dict[str, torch.Size]:
     """Key -> shape of the trunk's tensors. Position embeddings may be for any image size."""
-    with torch.device("meta"):
-        return {key: value.shape for key, value in build_trunk(arch).state_dict().items()}
+    return {key: value.shape for key, value in without_weights(arch).state_dict().items()}
+
+
+def without_weights(arch: str) -> Trunk:
+    """The trunk on the meta device: its keys, shapes and sizes, in no time and no memory."""
+    with torch.device("meta"), _Shapes():
+        return build_trunk(arch)
+
+
+class _Shapes(TorchFunctionMode):
+    """No random numbers are drawn; the few numbers that torchvision's RegNets compute their widths with stay real."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        place = {"device": "cpu"} if function in (torch.arange, torch.tensor) else {}
+        return function(*args, **place | (kwargs or {}))
 
 
 def mistakes(trunk: Tensors, arch: str) -> list[str]:

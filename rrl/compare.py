@@ -180,12 +180,14 @@ def experiment(
                 "seed": 0,
             }
         },
+        "grid": "own",
         "finetunings": {},
         "tables": {
             TABLE: {
                 "caption": f"Linear probing on {Path(data).name}.",
                 "selections": ["heldout"],
                 "windows": "first",
+                "paper": None,
                 "columns": [{"transfer": "linear_probe", "target": target, "shots": "all"}],
                 "rows": rows,
             }

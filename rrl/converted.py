@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import torch
-
-from rrl.architectures import build_trunk, parameter_count
+from rrl.architectures import parameter_count
+from rrl.checkpoint_formats import without_weights
 from rrl.files import sha256_of_file
 from rrl.networks import convert
 from rrl.provenance import Job
@@ -17,8 +16,7 @@ def write_converted(job: Job, source: Path, card: Path, name: str, origin: str) 
     """
     weights, arch = card.with_suffix(".safetensors"), job.settings["arch"]
     convert(source, weights, arch=arch, format=job.settings["format"])
-    with torch.device("meta"):
-        trunk = build_trunk(arch)
+    trunk = without_weights(arch)
     facts = {
         "parameters": parameter_count(trunk),
         "feature_dim": trunk.feature_dim,

@@ -143,6 +143,18 @@ def read_split(representation: Card, split: str) -> tuple[npt.NDArray[Any], npt.
     return virtual, labels
 
 
+def read_features(card: Card, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Features (V, N, D) in the type of the cache, and labels (N,), of one network.
+
+    Raises UserError if the file is missing, damaged or not what the card was written for.
+    """
+    path = card.folder / f"{split}.h5"
+    labels, features = _read(path)
+    if content_digest(labels, iter(features)) != card.facts["digests"][split]:
+        raise UserError(f"{path}: altered since {card.path} was written; {remake(path)}")
+    return features, labels
+
+
 UNREADABLE = (OSError, KeyError, RuntimeError, ValueError, AttributeError)  # what HDF5 raises for a damaged file
 
 

@@ -18,7 +18,9 @@ from rrl.errors import UserError
 from rrl.pictures import EXTENSIONS, Unreadable, read_picture
 
 WHOLE = "all"
-PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
+PARTS |= {"test": "test", "testing": "test"}
+PREFIXES = {WHOLE: "", "train": "train_", "val": "val_", "test": "test_"}  # of the names of arrays
 LIBRARY = "torchvision/"
 ARRAYS = (".npz", ".h5", ".hdf5")
 KINDS = (
@@ -81,7 +83,8 @@ def _fingerprint(files: dict[str, int]) -> str:
 
 
 def _walk(folder: Path, below: str) -> Iterator[tuple[str, int]]:
-    """Files below a folder, by path relative to it and size; hidden ones are left out, links are followed."""
+    """Files below a folder, by path relative to it and size; hidden ones are left out, links are followed (-1 is the
+    size of a file that a link does not find)."""
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
@@ -91,6 +94,8 @@ def _walk(folder: Path, below: str) -> Iterator[tuple[str, int]]:
             yield from _walk(Path(entry.path), f"{below}{entry.name}/")
         elif entry.is_file():
             yield f"{below}{entry.name}", entry.stat().st_size
+        elif entry.is_symlink():
+            yield f"{below}{entry.name}", -1
 
 
 def _folder(path: Path) -> Source:
@@ -103,14 +108,14 @@ def _folder(path: Path) -> Source:
     images = [name for name in files if name.lower().endswith(EXTENSIONS)]
     if not images:
         raise UserError(f"{path}: no images in it; allowed is {KINDS}, the images named {', '.join(EXTENSIONS)}")
-    tops = {name.split("/")[0] for name in images if "/" in name}
-    parted = tops <= set(PARTS) and "train" in {PARTS[top] for top in tops}
+    tops = {name.split("/")[0].lower() for name in images if "/" in name}
+    parted = bool(tops) and tops <= set(PARTS)
     parts: dict[str, list[Item]] = {}
     for name in images:
         folders = name.split("/")[:-1]
         if len(folders) <= parted:
             raise UserError(f"{path / name}: in no class folder; move it into the folder of its class")
-        part = PARTS[folders[0]] if parted else WHOLE
+        part = PARTS[folders[0].lower()] if parted else WHOLE
         parts.setdefault(part, []).append(Item(name, folders[1 if parted else 0]))
 
     def open_(reference: Reference) -> Image.Image:
@@ -126,7 +131,7 @@ def _csv(path: Path) -> Source:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            rows = list(reader)
+            rows = [(reader.line_num, row) for row in reader]
             columns = reader.fieldnames or []
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from None
@@ -134,17 +139,19 @@ def _csv(path: Path) -> Source:
         raise UserError(f"{path}: found columns {', '.join(columns)}; needed are path and label, allowed is split too")
     parts: dict[str, list[Item]] = {}
     sizes: dict[str, int] = {}
-    for number, row in enumerate(rows, start=2):
-        name, label, split = row["path"], row["label"], row.get("split", WHOLE)
+    seen: set[str] = set()
+    for number, row in rows:
+        name, label = row["path"], row["label"]
         if not name or not label:
             raise UserError(f"{path}, line {number}: found path {name!r}, label {label!r}; both are needed")
-        if name in sizes:
+        if (full := os.path.normpath(path.parent / name)) in seen:
             raise UserError(f"{path}, line {number}: {name} is listed twice; allowed is once")
-        if split not in (*PARTS, WHOLE):
-            raise UserError(f"{path}, line {number}: found split {split!r}; allowed are train, val and test")
-        file_path = path.parent / name
-        sizes[name] = file_path.stat().st_size if file_path.exists() else -1
-        parts.setdefault(PARTS.get(split, WHOLE), []).append(Item(name, label))
+        seen.add(full)
+        if "split" in columns and row["split"] not in PARTS:
+            raise UserError(f"{path}, line {number}: found split {row['split']!r}; allowed are train, val and test")
+        sizes[name] = _size(path.parent / name)
+        part = PARTS[row["split"]] if "split" in columns else WHOLE
+        parts.setdefault(part, []).append(Item(name, label))
     if not parts:
         raise UserError(f"{path}: no images in it; needed is a line with path and label for each")
 
@@ -155,24 +162,35 @@ def _csv(path: Path) -> Source:
     return Source(str(path), parts, dict.fromkeys(parts, open_), _fingerprint(sizes | labelled))
 
 
+def _size(path: Path) -> int:
+    """-1 for what is no file."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return -1
+
+
 def _arrays(path: Path) -> Source:
     """images (N, height, width) or (N, height, width, 3) uint8 and labels (N,), or both for each of train, val, test:
     train_images, train_labels, ...; the layout of MedMNIST."""
+    wanted = {f"{prefix}{kind}" for prefix in PREFIXES.values() for kind in ("images", "labels")}
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+                names = list(file.files)
+                arrays = {name: file[name] for name in names if name in wanted}
         else:
             with h5py.File(path, "r") as file:
-                arrays = {name: file[name][:] for name in file if isinstance(file[name], h5py.Dataset)}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+                names = list(file)
+                arrays = {name: file[name][:] for name in names if name in wanted}
+    except Exception as error:  # damaged bytes lead to errors of zipfile, zlib, numpy and HDF5
         raise UserError(f"{path}: cannot be read as arrays ({' '.join(str(error).split())[:150]})") from None
-    parts, opens = {}, {}
-    for part in (WHOLE, "train", "val", "test"):
-        prefix = "" if part == WHOLE else f"{part}_"
+    parts, opens, sizes = {}, {}, {"file": path.stat().st_size}
+    for part, prefix in PREFIXES.items():
         if f"{prefix}images" not in arrays:
             continue
-        images, labels = arrays[f"{prefix}images"], np.squeeze(arrays.get(f"{prefix}labels", np.empty(0)))
+        images, labels = arrays[f"{prefix}images"], arrays.get(f"{prefix}labels", np.empty(0))
+        labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
         if (
             images.dtype != np.uint8
             or images.ndim not in (3, 4)
@@ -184,15 +202,22 @@ def _arrays(path: Path) -> Source:
             )
         if labels.shape != images.shape[:1]:
             raise UserError(f"{path}: {prefix}labels is {labels.shape}; needed is ({len(images)},), one per image")
-        texts = [str(label.decode() if isinstance(label, bytes) else label) for label in labels.tolist()]
+        texts = [_text(label) for label in labels.tolist()]
+        sizes |= {f"{prefix}images {images.shape}": images.nbytes, "\0".join([prefix, *texts]): len(texts)}
         parts[part] = [Item(position, text) for position, text in enumerate(texts)]
         opens[part] = _from_array(images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images)
     if not parts:
         raise UserError(
-            f"{path}: found {', '.join(arrays) or 'nothing'}; needed are images and labels, or train_images ..."
+            f"{path}: found {', '.join(names) or 'nothing'}; needed are images and labels, or train_images ..."
         )
-    sizes = {f"{name} {array.dtype} {array.shape}": array.nbytes for name, array in arrays.items()}
-    return Source(str(path), parts, opens, _fingerprint(sizes | {"file": path.stat().st_size}))
+    if WHOLE in parts and len(parts) > 1:
+        parted = " and ".join(f"{PREFIXES[part]}images" for part in parts if part != WHOLE)
+        raise UserError(f"{path}: found images beside {parted}; allowed is one of both")
+    return Source(str(path), parts, opens, _fingerprint(sizes))
+
+
+def _text(label: Any) -> str:
+    return label.decode(errors="backslashreplace") if isinstance(label, bytes) else str(label)
 
 
 def _from_array(images: Any) -> Open:
@@ -216,18 +241,22 @@ def _torchvision(source: str, data_root: Path) -> Source:
     if "download" in parameters:
         options["download"] = True
     parts, opens = {}, {}
-    for part in ("train", "val", "test"):
-        chosen = {"train": part == "train"} if "train" in parameters else {"split": part}
-        if part == "val" and "train" in parameters:
-            continue
+    for split in ("train", "test") if "train" in parameters else ("train", "val", "valid", "test"):
+        chosen = {"train": split == "train"} if "train" in parameters else {"split": split}
         try:
             dataset = kind(**options, **chosen)
         except ValueError:
             continue  # a data set without this part
         except (OSError, RuntimeError) as error:
             raise UserError(f"{source}: not to be had ({error}); put its files below {options['root']}") from None
-        parts[part] = _labelled(dataset)
-        opens[part] = _from_dataset(dataset)
+        except TypeError as error:
+            raise UserError(
+                f"{source}: needs more than a folder and a part ({error}); allowed is a data set that does not"
+            ) from None
+        parts[PARTS[split]] = _labelled(dataset)
+        opens[PARTS[split]] = _from_dataset(dataset)
+    if not parts:
+        raise UserError(f"{source}: has no part named train, val or test; allowed is a data set with such parts")
     return Source(source, parts, opens, source)
 
 

@@ -1,7 +1,5 @@
 """Stage `image_target`: look at every image of a user's data once, fix train, val and test, write index and card."""
 
-import csv
-import hashlib
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -10,17 +8,10 @@ from pathlib import Path
 
 from rrl.command import Command, run
 from rrl.errors import UserError
-from rrl.files import complete, sha256_of_file
-from rrl.image_sources import WHOLE, Item, Source, opened
+from rrl.files import sha256_of_file
+from rrl.image_sources import Item, Source, opened
+from rrl.image_splits import NAMED, RULE, SPLIT_NAMES, splits_of, write_index
 from rrl.pictures import Unreadable, conversions, upright
-
-RULE = (
-    "where the data have no test part (of train and val alone, val is the test part) or no val part, each class gives "
-    "the first images in the order of sha256 of 'split_seed/image': test_fraction of its images to test, then "
-    "val_fraction to val, at least one each; the rest is train"
-)
-NAMED = 10  # images in a message; the log has them all
-Row = tuple[str, str, str, int]  # split, part, image, label
 
 
 def look(source: Source, threads: int) -> tuple[dict[str, int], dict[str, dict[str, str]]]:
@@ -45,61 +36,6 @@ def look(source: Source, threads: int) -> tuple[dict[str, int], dict[str, dict[s
                 else:
                     counts.update(found)
     return dict(sorted(counts.items())), unreadable
-
-
-def splits_of(
-    parts: dict[str, list[Item]], val_fraction: float, test_fraction: float, split_seed: int
-) -> dict[str, list[tuple[str, Item]]]:
-    """Split -> part and item, by RULE. Raises UserError if a class or split would be empty, or there is one class."""
-    held = {name: [(name, item) for item in items] for name, items in parts.items()}
-    if "test" not in held and "val" in held:
-        held["test"] = held.pop("val")
-    train = held.pop("train", None) or held.pop(WHOLE)
-    wanted = {"test": test_fraction, "val": val_fraction}
-    wanted = {split: fraction for split, fraction in wanted.items() if split not in held}
-    by_class: dict[str, list[tuple[str, Item]]] = {}
-    for part, item in train:
-        by_class.setdefault(item.label, []).append((part, item))
-    _check_classes(by_class, held, wanted)
-    splits: dict[str, list[tuple[str, Item]]] = {"train": [], **held}
-    for label in sorted(by_class):
-        images = sorted(by_class[label], key=lambda entry: _order(entry[1], split_seed))
-        at = 0
-        for split, fraction in wanted.items():
-            count = max(1, int(fraction * len(images) + 0.5))
-            splits.setdefault(split, []).extend(images[at : at + count])
-            at += count
-        splits["train"] += images[at:]
-    return splits
-
-
-def _order(item: Item, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}/{item.reference}".encode(errors="surrogateescape")).digest()
-
-
-def _check_classes(
-    by_class: dict[str, list[tuple[str, Item]]], held: dict[str, list[tuple[str, Item]]], wanted: dict[str, float]
-) -> None:
-    if len(by_class) < 2:
-        raise UserError(f"one class only ({', '.join(by_class) or 'none'}); at least two are needed")
-    needed = 1 + len(wanted)
-    short = {label: len(images) for label, images in sorted(by_class.items()) if len(images) < needed}
-    if short:
-        some = ", ".join(f"{label!r} has {count}" for label, count in list(short.items())[:NAMED])
-        what = " and ".join(wanted)
-        raise UserError(
-            f"{len(short)} of {len(by_class)} classes have fewer than {needed} images ({some}): nothing would be left "
-            f"for {what}; add images, leave the classes out, or give parts train, val and test yourself"
-            if wanted
-            else f"{len(short)} of {len(by_class)} classes have no image to train on ({some})"
-        )
-    for split, images in held.items():
-        if unknown := sorted({item.label for _, item in images} - set(by_class)):
-            raise UserError(f"{split}: class {unknown[0]!r} and {len(unknown) - 1} more have no image in train")
-        if not images:
-            raise UserError(
-                f"{split}: no image in it; add some, or take the empty part away and it is drawn from train"
-            )
 
 
 def leave_out(source: Source, unreadable: dict[str, dict[str, str]], policy: str) -> dict[str, list[Item]]:
@@ -147,20 +83,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     except UserError as error:
         raise UserError(f"{source.name}: {error}") from None
     classes = sorted({item.label for _, item in splits["train"]}, key=_numbers_by_size)
-    rows: list[Row] = [
-        (split, part, str(item.reference), classes.index(item.label))
-        for split in ("train", "val", "test")
-        for part, item in splits[split]
-    ]
     index = arguments.output.with_suffix(".csv")
-    with complete(index) as partial, open(partial, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["split", "part", "image", "label"])
-        writer.writerows(rows)
+    write_index(index, splits, classes)
     facts = {
         "classes": len(classes),
         "class_names": classes,
-        "counts": {split: len(splits[split]) for split in ("train", "val", "test")},
+        "counts": {split: len(splits[split]) for split in SPLIT_NAMES},
         "rule": RULE,
         "converted": converted,
         "left_out": {image: reason for images in unreadable.values() for image, reason in images.items()},

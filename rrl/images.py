@@ -16,7 +16,8 @@ from PIL import Image
 
 from rrl.datasets import open_part
 from rrl.errors import UserError
-from rrl.image_sources import Source, opened
+from rrl.image_sources import Open, opened
+from rrl.paper_datasets import openers
 from rrl.pictures import Unreadable
 from rrl.provenance import Card, remake
 from rrl.transforms import PaddedCrop, Photographs, Transform
@@ -46,12 +47,14 @@ def join(splits: Iterable[Split]) -> Split:
 def load_split(target: Card, split: str, data_root: Path) -> Split:
     """data_root : folder of the data sets. Raises UserError if the index or the data are not those of the card."""
     index = target.path.with_suffix(".csv")
-    text = index.read_bytes()
+    text = index.read_bytes() if index.exists() else b""
     if hashlib.sha256(text).hexdigest() != target.digest:
-        raise UserError(f"{index}: altered since {target.path} was written; {remake(index)}")
+        raise UserError(f"{index}: missing, or altered since {target.path} was written; {remake(index)}")
     reader = csv.DictReader(io.StringIO(text.decode("utf-8", "surrogateescape"), newline=""))
     rows = [row for row in reader if row["split"] == split]
     labels = np.array([int(row["label"]) for row in rows], dtype=np.int64)
+    if target.stage == "paper_target":
+        return _of_paper(target, rows, labels, data_root)
     if target.stage == "image_target":
         return _of_source(target, rows, labels, data_root)
     dataset = target.settings["dataset"]
@@ -79,17 +82,30 @@ def _of_source(target: Card, rows: list[dict[str, str]], labels: npt.NDArray[np.
             f"{source.fingerprint}, then {planned}); put the files back, or write the new "
             "fingerprint into the config: all that was made of the old files is then made again"
         )
-    references = np.empty(len(rows), dtype=object)
-    references[:] = [(row["part"], row["image"]) for row in rows]
-    return Split(references, labels, _opener(source))
+    return _by_reference(rows, labels, source.name, source.open)
 
 
-def _opener(source: Source) -> Callable[[tuple[str, str]], Image.Image]:
+def _of_paper(target: Card, rows: list[dict[str, str]], labels: npt.NDArray[np.int64], data_root: Path) -> Split:
+    """Folders are not read again: of a million images that would take longer than to open those that are needed."""
+    dataset = target.settings["dataset"]
+    return _by_reference(rows, labels, dataset, openers(dataset, data_root, target.settings["classes"]))
+
+
+def _by_reference(
+    rows: list[dict[str, str]], labels: npt.NDArray[np.int64], name: str, opens: dict[str, Open]
+) -> Split:
     def open_(reference: tuple[str, str]) -> Image.Image:
         part, image = reference
-        return source.open[part](image)
+        try:
+            return opens[part](image)
+        except Unreadable as error:
+            raise UserError(
+                f"{name}: {image}: {error}; it was there when the target was made, so put that file back"
+            ) from None
 
-    return open_
+    references = np.empty(len(rows), dtype=object)
+    references[:] = [(row["part"], row["image"]) for row in rows]
+    return Split(references, labels, open_)
 
 
 def inputs(data: Split, positions: npt.NDArray[np.int64], transform: Transform, draw: str | None) -> torch.Tensor:

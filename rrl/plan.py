@@ -13,10 +13,12 @@ from rrl.checkpoints import checkpoints, planned_sha256
 from rrl.code_version import code_version
 from rrl.command import flags
 from rrl.members import Member
+from rrl.paper import paper_value
 from rrl.provenance import plan_key
 from rrl.runs import Run, setting_name
 from rrl.schema import (
     BestSubset,
+    Column,
     Columns,
     Concatenation,
     Config,
@@ -25,7 +27,10 @@ from rrl.schema import (
     ImageTarget,
     Library,
     Members,
+    PaperTarget,
     Pretrained,
+    PublishedFinetuning,
+    Row,
     Table,
     User,
 )
@@ -105,14 +110,33 @@ class Plan:
 
     @cached_property
     def finetunings(self) -> dict[str, Finetuning]:
-        """Target -> how networks are fine-tuned on it."""
-        return {target: of for of in self.config.finetunings.values() for target in of.targets}
+        """Target -> how networks are fine-tuned on it here."""
+        every = self.config.finetunings.values()
+        return {target: of for of in every if isinstance(of, Finetuning) for target in of.targets}
+
+    @cached_property
+    def published(self) -> dict[str, PublishedFinetuning]:
+        """Target -> the networks that others fine-tuned on it."""
+        every = self.config.finetunings.values()
+        return {target: of for of in every if isinstance(of, PublishedFinetuning) for target in of.targets}
 
     def settings(self, target: str) -> dict[str, tuple[float, float, int]]:
         """Name of each fine-tuning setting -> learning rate, weight decay, epochs."""
         of = self.finetunings[target]
-        grid = itertools.product(of.learning_rates, of.weight_decays, of.epochs)
-        return {setting_name(*numbers): numbers for numbers in grid}
+        rates = (
+            of.learning_rates if isinstance(of.learning_rates, list) else getattr(of.learning_rates, self.config.grid)
+        )
+        epochs = of.epochs if isinstance(of.epochs, list) else getattr(of.epochs, self.config.grid)
+        return {setting_name(*numbers): numbers for numbers in itertools.product(rates, of.weight_decays, epochs)}
+
+    def families(self, representation: str) -> set[str]:
+        """Of the networks behind a representation."""
+        return {self.networks[member.network][0] for member in self.representations[representation]}
+
+    def finetuned_on(self, target: str, representation: str) -> bool:
+        """Whether the networks behind a representation are among those that are fine-tuned on a target."""
+        of = self.finetunings.get(target) or self.published[target]
+        return self.families(representation) <= set(of.networks)
 
     @cached_property
     def kept(self) -> dict[str, Run]:
@@ -124,6 +148,7 @@ class Plan:
             Run(network, target, selection, setting)
             for target, of in self.finetunings.items()
             for network in networks
+            if self.finetuned_on(target, network)
             for selection in of.selections
             for setting in of.two_stage.settings
         ]
@@ -131,14 +156,24 @@ class Plan:
 
     @cached_property
     def stage_one(self) -> dict[str, tuple[str, str, str]]:
-        """Representations of fine-tuned networks: name -> representation before, selection, setting."""
+        """Representations of networks fine-tuned here: name -> representation before, selection, setting."""
         return {
             f"{name}.{selection}-{setting}": (name, selection, setting)
-            for of in self.finetunings.values()
+            for target, of in self.finetunings.items()
             for selection in of.selections
             for setting in of.two_stage.settings
             for name, members in self.representations.items()
-            if several(members)
+            if several(members) and self.finetuned_on(target, name)
+        }
+
+    @cached_property
+    def stage_one_published(self) -> dict[str, str]:
+        """Representations of networks that others fine-tuned: name -> representation before."""
+        return {
+            f"{name}.{target}": name
+            for target in self.published
+            for name, members in self.representations.items()
+            if whole(members) and self.finetuned_on(target, name)
         }
 
     @cached_property
@@ -148,6 +183,7 @@ class Plan:
             Run(representation, target, selection, setting)
             for target, of in self.finetunings.items()
             for representation in self.representations
+            if self.finetuned_on(target, representation)
             for selection in of.selections
             for setting in self.settings(target)
         ]
@@ -188,6 +224,9 @@ class Plan:
         if isinstance(of, ImageTarget):
             kept = of.model_dump(exclude={"dataset", "shots", "transform", "probe"})
             return self._job("image_target", f"targets/{target}", kept)
+        if isinstance(of, PaperTarget):
+            kept = of.model_dump(exclude={"shots", "transform", "probe"})
+            return self._job("paper_target", f"targets/{target}", kept)
         pins = self.pins["data"].get(of.dataset, {})
         settings = of.model_dump(exclude={"shots", "transform", "probe"})
         settings["pins"] = [f"{file}={sha256}" for file, sha256 in sorted(pins.items())]
@@ -235,6 +274,10 @@ class Plan:
 
     def members(self, target: str, representation: str) -> list[Member]:
         """Also of a representation of fine-tuned networks."""
+        if (before := self.stage_one_published.get(representation)) is not None:
+            finetuned = self.published[target].networks
+            networks = [self.networks[member.network] for member in self.representations[before]]
+            return [Member(f"{finetuned[family]}-s{seed}", None) for family, seed in networks]
         if representation not in self.stage_one:
             return self.representations[representation]
         before, selection, setting = self.stage_one[representation]
@@ -275,15 +318,32 @@ class Plan:
             names = [single_name(member) for member in self.representations[representation]]
             alone = [self.record(target, name, MEMBERS_TRANSFER[transfer]) for name in names]
             return self._job("ensemble", artifact, {}, *alone)
-        finetuning = self.finetunings[target]
         if transfer == "finetune":
+            finetuning = self.finetunings[target]
             grid = itertools.product(finetuning.selections, self.settings(target))
             runs = [Run(representation, target, selection, setting) for selection, setting in grid]
             return self._job("merge", artifact, {}, *(self.finetuned(run.name) for run in runs))
-        stage_one = itertools.product(finetuning.selections, finetuning.two_stage.settings)
-        starts = [f"{representation}.{selection}-{setting}" for selection, setting in stage_one]
+        return self._after_stage_one(artifact, target, representation, transfer)
+
+    def _after_stage_one(self, artifact: str, target: str, representation: str, transfer: str) -> Planned:
+        """The second stage, or none, on networks that were fine-tuned one by one, here or by others."""
+        of = self.finetunings.get(target) or self.published[target]
+        about: list[dict[str, Any]] = []
+        starts = []
+        for selection in of.selections:
+            common = {"selection": selection, "shots": of.targets[target]}
+            if isinstance(of, PublishedFinetuning):
+                starts.append(f"{representation}.{target}")
+                about.append({"learning_rate": None, "weight_decay": of.weight_decay, "epochs": None, **common})
+                continue
+            for setting in of.two_stage.settings:
+                starts.append(f"{representation}.{selection}-{setting}")
+                numbers = zip(("learning_rate", "weight_decay", "epochs"), self.settings(target)[setting], strict=True)
+                about.append({**dict(numbers), **common})
         networks = [self.network(member.network) for start in starts for member in self.members(target, start)]
-        settings = finetuning.two_stage.model_dump(exclude={"settings"}) if transfer == "two_stage" else {}
+        settings: dict[str, Any] = {"stage_one": about}
+        if transfer == "two_stage":
+            settings |= of.two_stage.model_dump(exclude={"settings"})
         cards = [self.representation(target, start) for start in starts]
         return self._job(transfer, artifact, settings, *cards, *networks)
 
@@ -294,7 +354,8 @@ class Plan:
                 "method": row.method,
                 "ensemble": row.ensemble,
                 "representations": self.shown(of, row.group),
-                "transfers": [self.cell(row.group, column.transfer, row.ensemble) for column in of.columns],
+                "transfers": [self.cell(row, column) for column in of.columns],
+                "paper": [self.paper(of, row, column) for column in of.columns],
                 "architecture": self.architecture(self.groups[row.group][0]),
                 "spread": self.spread(row.group),
             }
@@ -303,6 +364,7 @@ class Plan:
         layout = {
             "caption": of.caption,
             "selections": of.selections,
+            "grid": self.config.grid,
             "columns": [column.model_dump() for column in of.columns],
             "rows": rows,
         }
@@ -313,11 +375,29 @@ class Plan:
         windows = group not in self.config.networks
         return self.groups[group][:1] if windows and table.windows == "first" else self.groups[group]
 
-    def cell(self, group: str, transfer: str, ensemble: bool) -> str | None:
-        """The transfer that a cell shows; None where there is none: two-stage fine-tuning of one network."""
-        name = transfer_name(transfer, ensemble)
-        members = self.representations[self.groups[group][0]]
-        return name if name not in OF_NETWORKS or several(members) else None
+    def cell(self, row: Row, column: Column) -> str | None:
+        """The transfer that a cell shows; None where there is none: networks that are not fine-tuned on the target,
+        and two-stage fine-tuning of one network. (Of one network that others fine-tuned there is an averaged head.)
+        """
+        name = transfer_name(column.transfer, row.ensemble)
+        representation = self.groups[row.group][0]
+        if column.transfer == "linear_probe":
+            return name
+        if not self.finetuned_on(column.target, representation) or (
+            column.transfer == "averaged_head" and row.ensemble
+        ):
+            return None
+        members = self.representations[representation]
+        alone = name == "averaged_head" and column.target in self.published and whole(members)
+        return name if name not in OF_NETWORKS or several(members) or alone else None
+
+    def paper(self, table: Table, row: Row, column: Column) -> dict[str, float] | None:
+        """The paper's value of a cell in percent, and how far off it may be."""
+        transfer = self.cell(row, column)
+        if table.paper is None or transfer is None:
+            return None
+        value = paper_value(table.paper, row.method, column.target, transfer)
+        return None if value is None or value.excluded else {"top1": value.top1, "error": value.error}
 
     def cells(self, table: Table) -> list[Planned]:
         """The records of a table, in its order."""
@@ -326,7 +406,7 @@ class Plan:
             for row in table.rows
             for name in self.shown(table, row.group)
             for column in table.columns
-            if (transfer := self.cell(row.group, column.transfer, row.ensemble))
+            if (transfer := self.cell(row, column))
         }
         return [self.record(*cell) for cell in cells]
 
@@ -357,7 +437,7 @@ class Plan:
             for table in tables
             for row in table.rows
             for column in table.columns
-            if (transfer := self.cell(row.group, column.transfer, row.ensemble))
+            if (transfer := self.cell(row, column))
             for name in self.shown(table, row.group)
         }
         return self._job("collect", "records", {"methods": methods}, *records.values())
@@ -384,9 +464,14 @@ class Plan:
         return "windows" if group not in self.config.representations else "sets"
 
 
+def whole(members: list[Member]) -> bool:
+    """Whether a representation is of whole networks."""
+    return all(member.columns is None for member in members)
+
+
 def several(members: list[Member]) -> bool:
     """Whether a representation is of two or more whole networks."""
-    return len(members) > 1 and all(member.columns is None for member in members)
+    return len(members) > 1 and whole(members)
 
 
 def single_name(member: Member) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from rrl.architecture_names import FIXED, WIDENED
-from rrl.checkpoint_formats import holds, read_tensors
+from rrl.checkpoint_formats import Tensors, holds, read_tensors
 from rrl.errors import UserError
 
 WIDTHS = ("", "w2", "w4", "w5")
@@ -21,13 +21,21 @@ def architecture_of(path: Path) -> str:
     """
     if path.suffix == ".safetensors" and (arch := _own(path)):
         return arch
-    tensors = read_tensors(path)
-    fits = [arch for arch in OURS if holds(tensors, arch)]
-    fits = fits or [arch for arch in _of_torchvision(path.name) if holds(tensors, arch)]
+    tensors = {key: value.to("meta") for key, value in read_tensors(path).items()}  # shapes are enough
+    fits: list[str] = []
+    for names in (OURS, *_of_torchvision(path.name)):
+        fits = fits or [arch for arch in names if _fits(tensors, arch)]
     if len(fits) == 1:
         return fits[0]
     found = f"fits {', '.join(fits)}" if fits else "fits no architecture of the published networks or torchvision"
     raise UserError(f"{path}: {found}; name it: timm/<name>={path}, or another architecture in its place")
+
+
+def _fits(tensors: Tensors, arch: str) -> bool:
+    try:
+        return holds(tensors, arch)
+    except UserError:  # a model of torchvision that does not end in a linear layer
+        return False
 
 
 def _own(path: Path) -> str | None:
@@ -41,10 +49,10 @@ def _own(path: Path) -> str | None:
     return arch
 
 
-def _of_torchvision(file: str) -> list[str]:
-    """torchvision's classifiers; if some are named in the file's name, those alone."""
+def _of_torchvision(file: str) -> tuple[list[str], list[str]]:
+    """torchvision's classifiers: those that the file's name names, and all."""
     from torchvision import models
 
     names = models.list_models(module=models)
-    named = [name for name in names if file.startswith((f"{name}-", f"{name}."))]
-    return [f"torchvision/{name}" for name in named or names]
+    named = [f"torchvision/{name}" for name in names if file.startswith((f"{name}-", f"{name}."))]
+    return named, [f"torchvision/{name}" for name in names]

@@ -87,7 +87,7 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
                 "allowed is 1, or a transform with pad above 0 or flip true"
             )
     single = {name for name, members in groups.items() if members == 1} | columns_of_one
-    yield from _of_finetunings(config["finetunings"], config["targets"])
+    yield from _of_finetunings(config, content)
     for name, table in config["tables"].items():
         if name == "records":
             yield "tables.records: found name 'records'; records.csv is written for every experiment, take another name"
@@ -107,13 +107,15 @@ def _of_checkpoint(place: str, family: dict[str, Any]) -> Iterator[str]:
                 yield f"{place}.seeds: found {seed}; {name} has {count} networks, allowed are 0 to {count - 1}"
 
 
-def _of_finetunings(finetunings: dict[str, Any], targets: dict[str, Any]) -> Iterator[str]:
+def _of_finetunings(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
+    targets, families = config["targets"], config["networks"]
     first: dict[str, str] = {}
-    for name, of in finetunings.items():
+    for name, of in config["finetunings"].items():
         place = f"finetunings.{name}"
         for target, shots in of["targets"].items() if isinstance(of.get("targets"), dict) else ():
             yield from _unknown(f"{place}.targets", target, targets)
-            if targets.get(target, {}).get("transform") == "network":
+            published = isinstance(of.get("networks"), dict)
+            if targets.get(target, {}).get("transform") == "network" and not published:
                 yield f"{place}.targets: found {target}, whose transform is `network`; {NEEDS_TRANSFORM}"
             if target in first:
                 yield f"{place}.targets: found {target}, which is in finetunings.{first[target]} too; allowed is one"
@@ -121,18 +123,41 @@ def _of_finetunings(finetunings: dict[str, Any], targets: dict[str, Any]) -> Ite
             available = targets.get(target, {}).get("train_per_class")
             if isinstance(shots, int) and isinstance(available, int) and shots > available:
                 yield f"{place}.targets.{target}: found {shots}; allowed are at most its {available} images per class"
-        known = _settings(of)
+        yield from _of_finetuned_networks(place, of.get("networks"), families)
+        for key in ("learning_rates", "epochs"):
+            if isinstance(of.get(key), dict) and content.get("grid") == "own":
+                yield f"grid: found own; {place}.{key} has {', '.join(of[key])}, allowed is one of these"
+        known = _settings(of, str(content.get("grid")))
         two_stage = of.get("two_stage")
         for number, setting in enumerate(_list(two_stage.get("settings")) if isinstance(two_stage, dict) else []):
             if known:
                 yield from _unknown(f"{place}.two_stage.settings[{number}]", setting, dict.fromkeys(known))
 
 
-def _settings(finetuning: dict[str, Any]) -> list[str]:
+def _of_finetuned_networks(place: str, networks: Any, families: dict[str, Any]) -> Iterator[str]:
+    """Families that are fine-tuned; or those that others fine-tuned, and which: as many seeds each."""
+    for number, family in enumerate(_list(networks)):
+        yield from _unknown(f"{place}.networks[{number}]", family, families)
+    for family, finetuned in networks.items() if isinstance(networks, dict) else ():
+        yield from _unknown(f"{place}.networks", family, families)
+        yield from _unknown(f"{place}.networks.{family}", finetuned, families)
+        if (
+            family in families
+            and finetuned in families
+            and not set(_seeds(families[family])) <= set(_seeds(families[finetuned]))
+        ):
+            seeds = _seeds(families[family])
+            yield f"{place}.networks.{family}: found {finetuned}; needed are networks of all its seeds, {seeds}"
+
+
+def _settings(finetuning: dict[str, Any], grid: str) -> list[str]:
     """Names of the settings of the grid; none if it has another shape."""
-    grid = [_list(finetuning.get(key)) for key in ("learning_rates", "weight_decays", "epochs")]
+    lists = []
+    for key in ("learning_rates", "weight_decays", "epochs"):
+        values = finetuning.get(key)
+        lists.append(_list(values.get(grid) if isinstance(values, dict) else values))
     try:
-        return [setting_name(float(rate), float(decay), epochs) for rate, decay, epochs in itertools.product(*grid)]
+        return [setting_name(float(rate), float(decay), epochs) for rate, decay, epochs in itertools.product(*lists)]
     except (TypeError, ValueError):
         return []
 
@@ -156,6 +181,8 @@ def _of_table(
         else:
             yield f"{at}.target: found {name}, on which nothing is fine-tuned; allowed: {', '.join(finetuned_on)}"
             continue
+        if column.get("transfer") == "finetune" and name in _published_on(config["finetunings"]):
+            yield f"{at}.transfer: found finetune; allowed on {name}, fine-tuned by others: two_stage, averaged_head"
         if shots and column["shots"] not in shots:
             yield f"{at}.shots: found {column['shots']!r}; allowed are those of {where}: {shots}"
     for number, row in enumerate(_list(table.get("rows"))):
@@ -268,6 +295,12 @@ def _finetuned_on(finetunings: dict[str, Any]) -> dict[str, Any]:
         if isinstance(of.get("targets"), dict)
         for target, shots in of["targets"].items()
     }
+
+
+def _published_on(finetunings: dict[str, Any]) -> set[str]:
+    """Targets on which the networks were fine-tuned by others."""
+    every = [of for of in finetunings.values() if isinstance(of.get("networks"), dict)]
+    return {target for of in every if isinstance(of.get("targets"), dict) for target in of["targets"]}
 
 
 def _not_an_architecture(name: str) -> str:

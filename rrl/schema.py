@@ -92,11 +92,12 @@ class Photographs(Strict):
     std: Deviations
 
 
-class PlannedTarget(Strict):
-    """A data set that can be planned with and not yet be read."""
+class PaperTarget(Strict):
+    """A data set of the paper, in its published layout below `data`."""
 
-    dataset: Literal["imagenet", "cifar10", "cifar100"]
-    val_fraction: Fraction
+    dataset: Literal["imagenet", "inaturalist18", "cifar10", "cifar100"]
+    classes: Annotated[int, Field(ge=2)] = Field(description="that it must have")
+    val_fraction: Fraction = Field(description="of the training images of each class, for the rule `heldout`")
     split_seed: Seed
     shots: Annotated[list[Shots], Field(min_length=1), AfterValidator(_distinct)]
     transform: Photographs
@@ -248,12 +249,37 @@ class TwoStage(HeadTraining):
     )
 
 
+Rates = Annotated[list[Positive], Field(min_length=1), AfterValidator(_distinct)]
+Epochs = Annotated[list[Count], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class RatesByGrid(Strict):
+    recommended: Rates
+    published: Rates
+
+
+class EpochsByGrid(Strict):
+    recommended: Epochs
+    published: Epochs
+
+
+def _list_or_grids(value: Any) -> str:
+    return "grids" if isinstance(value, dict | BaseModel) else "list"
+
+
 class Finetuning(Strict):
     targets: dict[Name, Shots] = Field(description="target -> training images per class")
+    networks: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)] = Field(
+        description="the families that are fine-tuned, and concatenated"
+    )
     selections: Selections
-    learning_rates: Annotated[list[Positive], Field(min_length=1), AfterValidator(_distinct)]
+    learning_rates: Annotated[
+        Annotated[Rates, Tag("list")] | Annotated[RatesByGrid, Tag("grids")], Discriminator(_list_or_grids)
+    ]
     weight_decays: Annotated[list[NotNegative], Field(min_length=1), AfterValidator(_distinct)]
-    epochs: Annotated[list[Count], Field(min_length=1), AfterValidator(_distinct)]
+    epochs: Annotated[
+        Annotated[Epochs, Tag("list")] | Annotated[EpochsByGrid, Tag("grids")], Discriminator(_list_or_grids)
+    ]
     steps_per_epoch: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)]
     momentum: Annotated[Number, Field(ge=0, lt=1)]
@@ -264,8 +290,18 @@ class Finetuning(Strict):
     two_stage: TwoStage
 
 
+class PublishedFinetuning(Strict):
+    """Networks that others fine-tuned take the place of the first stage, with the heads of their files."""
+
+    targets: dict[Name, Shots]
+    networks: dict[Name, Name] = Field(description="family -> the family of the same networks, fine-tuned")
+    selections: Selections
+    weight_decay: NotNegative = Field(description="of the second stage")
+    two_stage: HeadTraining
+
+
 class Column(Strict):
-    transfer: Literal["linear_probe", "finetune", "two_stage"]
+    transfer: Literal["linear_probe", "finetune", "averaged_head", "two_stage"]
     target: Name
     shots: Shots
 
@@ -280,6 +316,7 @@ class Table(Strict):
     caption: str
     selections: Selections
     windows: Literal["first", "all"] = Field(description="of a group of windows, those that a row is the mean of")
+    paper: Literal[1, 2, 3, 4] | None = Field(description="the table of the paper whose values stand beside ours")
     columns: Annotated[list[Column], Field(min_length=1), AfterValidator(_distinct)]
     rows: Annotated[list[Row], Field(min_length=1), AfterValidator(_distinct)]
 
@@ -316,11 +353,16 @@ def _kind_of_representation(value: Any) -> str:
     return next((kind for key, kind in kinds.items() if isinstance(value, dict) and key in value), "Concatenation")
 
 
+def _kind_of_finetuning(value: Any) -> str:
+    networks = value.get("networks") if isinstance(value, dict) else None
+    return "PublishedFinetuning" if isinstance(networks, dict) else "Finetuning"
+
+
 class Config(Strict):
     results: str
     data: str
     checkpoints: str = Field(description="folder of downloaded networks")
-    targets: dict[Name, Annotated[Target | ImageTarget | PlannedTarget, Field(discriminator="dataset")]]
+    targets: dict[Name, Annotated[Target | ImageTarget | PaperTarget, Field(discriminator="dataset")]]
     recipes: dict[Name, Recipe]
     networks: dict[Name, Annotated[Pretrained | Random | Downloaded | User | Library, Field(discriminator="origin")]]
     features: Features
@@ -335,6 +377,15 @@ class Config(Strict):
         ],
     ]
     probes: dict[Name, Probe]
-    finetunings: dict[Name, Finetuning]
+    grid: Literal["own", "recommended", "published"] = Field(
+        description="which values count where a list has recommended and published ones; own: there is no such list"
+    )
+    finetunings: dict[
+        Name,
+        Annotated[
+            Annotated[Finetuning, Tag("Finetuning")] | Annotated[PublishedFinetuning, Tag("PublishedFinetuning")],
+            Discriminator(_kind_of_finetuning),
+        ],
+    ]
     tables: dict[Name, Table]
     figures: dict[Name, Figure]

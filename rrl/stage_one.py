@@ -24,6 +24,12 @@ def averaged_head(cards: Sequence[Card]) -> Head:
     Source: paper, section on two-stage fine-tuning; reference code.
     """
     heads = [load(read_network_file(card)) for card in cards]
+    for card, head in zip(cards, heads, strict=True):
+        if "head.weight" not in head:
+            raise UserError(f"{card.path}: a network without a head; needed are networks fine-tuned on the target")
+    if len({head["head.bias"].shape for head in heads}) > 1:
+        found = {card.artifact: len(head["head.bias"]) for card, head in zip(cards, heads, strict=True)}
+        raise UserError(f"heads of {found} classes; allowed is the same number")
     weight = np.concatenate([head["head.weight"] for head in heads], axis=1) / len(heads)
     bias = np.mean([head["head.bias"] for head in heads], axis=0)
     return weight.astype(np.float32), bias.astype(np.float32)
@@ -32,7 +38,8 @@ def averaged_head(cards: Sequence[Card]) -> Head:
 @dataclass(frozen=True)
 class StageOne:
     """settings : learning_rate, weight_decay, epochs, shots and selection that the networks were fine-tuned with,
-    on n_train images."""
+    on n_train images. Of networks that others fine-tuned learning_rate and epochs are None, the weight decay is that of
+    the second stage, and n_train is what the selection trains on here."""
 
     representation: Card
     settings: dict[str, Any]
@@ -44,21 +51,36 @@ class StageOne:
         return {name: self.settings[name] for name in ("learning_rate", "weight_decay", "epochs")}
 
 
-def stage_one(representations: Sequence[Card], networks: Sequence[Card]) -> Iterator[StageOne]:
-    """networks : those of the first representation, in the order of its members, then those of the second, ..."""
+def stage_one(
+    representations: Sequence[Card], networks: Sequence[Card], settings: Sequence[dict[str, Any]]
+) -> Iterator[StageOne]:
+    """networks : those of the first representation, in the order of its members, then those of the second, ...
+
+    settings : of each representation, as in StageOne.
+    """
     at = 0
-    for card in representations:
+    for card, about in zip(representations, settings, strict=True):
         count = len(card.facts["members"])
         members = networks[at : at + count]
         at += count
         names = [f"networks/{member['member']}" for member in card.facts["members"]]
         if names != [member.artifact for member in members]:
             raise UserError(f"--networks: found {[m.artifact for m in members]}; {card.path} has members {names}")
-        yield StageOne(card, members[0].settings, members[0].facts["n_train"], averaged_head(members))
+        yield StageOne(card, about, _n_train(members[0], card, about), averaged_head(members))
 
 
 def about(name: str, representation: Card, networks: Sequence[Card]) -> Subject:
     """The subject of the record: the representation `name`, of the networks as they were before fine-tuning."""
     found = subject(representation)
-    before = [card.facts["representation"] for card in networks[: len(found.members)]]
+    alone = [card.artifact.removeprefix("networks/") for card in networks[: len(found.members)]]
+    before = [card.facts.get("representation", own) for card, own in zip(networks, alone, strict=False)]
     return replace(found, representation=name, members=before)
+
+
+def _n_train(network: Card, representation: Card, settings: dict[str, Any]) -> int:
+    if "n_train" in network.facts:
+        return int(network.facts["n_train"])
+    counts = representation.facts["counts"]
+    if settings["shots"] != "all":
+        return int(settings["shots"]) * int(representation.facts["classes"])
+    return int(counts["train"]) + (int(counts["val"]) if settings["selection"] == "paper" else 0)

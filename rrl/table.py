@@ -26,8 +26,13 @@ def wide(layout: dict[str, Any], cells: Sequence[Cell]) -> pd.DataFrame:
         row |= {"architecture": cell.architecture, "parameters": cell.parameters, "n": cell.n, "spread": cell.spread}
         row |= {f"{cell.column} mean": cell.mean, f"{cell.column} std": cell.std}
         row |= {f"{cell.column} test {end}": bound for end, bound in zip(ENDS, cell.interval, strict=True)}
+        if cell.paper is not None:
+            row |= {f"{cell.column} paper": cell.paper[0], f"{cell.column} paper error": cell.paper_error}
+            row |= {f"{cell.column} difference": cell.difference, f"{cell.column} beyond": cell.beyond}
     about = ["selection", "method", "architecture", "parameters", "n", "spread"]
-    kinds = ("mean", "std", *(f"test {end}" for end in ENDS))
+    kinds = ["mean", "std", *(f"test {end}" for end in ENDS)]
+    if any(cell.paper is not None for cell in cells):
+        kinds += ["paper", "paper error", "difference", "beyond"]
     values = [f"{column_label(column)} {kind}" for column in layout["columns"] for kind in kinds]
     return pd.DataFrame(table.values(), columns=about + values)
 
@@ -41,9 +46,16 @@ def shown(layout: dict[str, Any], cells: Sequence[Cell]) -> pd.DataFrame:
         row |= {"parameters": parameters_text(cell.parameters), "n": f"{cell.n} {cell.spread}"}
         spread = "" if cell.std is None else f" ± {cell.std:.1f}"
         low, high = cell.interval
-        row[cell.column] = f"{cell.mean:.1f}{spread} [{low:.1f}, {high:.1f}]"
+        row[cell.column] = f"{cell.mean:.1f}{spread} [{low:.1f}, {high:.1f}]{beside(cell)}"
     columns = ["method", "architecture", "parameters", "n", *map(column_label, layout["columns"])]
     return pd.DataFrame(table.values(), columns=columns).fillna("–")
+
+
+def beside(cell: Cell) -> str:
+    """The paper's value and ours minus it, with a mark where that is beyond error and spread; or nothing."""
+    if cell.paper is None or cell.difference is None:
+        return ""
+    return f"; paper {cell.paper[0]:.2f}, {cell.difference:+.2f}{'*' if cell.beyond else ''}"
 
 
 def by_selection(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
@@ -60,14 +72,31 @@ TRANSFER_NOTE = {
     "linear_probe": "^sub: mean logits of heads trained separately on each member.",
     "finetune": "Initial fine-tuning: everything at once, with a fresh head; "
     "^sub there: mean logits of networks fine-tuned separately.",
+    "averaged_head": "Fine-tuned elsewhere: published networks with their own heads, averaged where there are several.",
     "two_stage": "Two-stage: networks fine-tuned separately, then a head on their features, from their averaged heads; "
     "^sub there: the averaged heads, untrained.",
 }
 
 
+PAPER_NOTE = (
+    "Behind a semicolon, under the rule paper: the published value, and ours minus it; * where that exceeds the error "
+    "of reading the published value plus our standard deviation (0 where n = 1). The paper gives no spread."
+)
+GRID_NOTE = {
+    "recommended": "Grid `recommended`: the learning rate and number of epochs that the published code advises and "
+    "two-stage fine-tuning starts from, all weight decays; the published values are the best of more settings.",
+    "published": "Grid `published`: all settings that the paper tried.",
+}
+
+
 def note(layout: dict[str, Any]) -> str:
     transfers = dict.fromkeys(column["transfer"] for column in layout["columns"])
-    return " ".join([layout["caption"], NOTE, *(TRANSFER_NOTE[transfer] for transfer in transfers)])
+    parts = [layout["caption"], NOTE, *(TRANSFER_NOTE[transfer] for transfer in transfers)]
+    if any(value for row in layout["rows"] for value in row["paper"]):
+        parts.append(PAPER_NOTE)
+    if layout["grid"] != "own" and set(transfers) & {"finetune", "two_stage"}:
+        parts.append(GRID_NOTE[layout["grid"]])
+    return " ".join(parts)
 
 
 def markdown(layout: dict[str, Any], cells: Sequence[Cell]) -> str:

@@ -41,6 +41,24 @@ RECIPE_FLAGS = {
 Batches = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
 
 
+@dataclass(frozen=True)
+class Objective:
+    """What a network is trained for, as functions of its outputs (B, ...) and of what is wanted of them (B, ...).
+
+    loss : the mean over the batch.
+    right : how many images of the batch are right; the log has their share, called `name`.
+    """
+
+    loss: Callable[[Tensor, Tensor], Tensor]
+    right: Callable[[Tensor, Tensor], Tensor]
+    name: str
+
+
+CLASSIFICATION = Objective(
+    loss=nn.functional.cross_entropy, right=lambda logits, labels: (logits.argmax(1) == labels).sum(), name="top1"
+)
+
+
 def train(
     network: nn.Module,
     batches: Batches,
@@ -48,10 +66,12 @@ def train(
     recipe: Recipe,
     device: torch.device,
     after_epoch: Callable[[int], None],
+    objective: Objective = CLASSIFICATION,
 ) -> None:
-    """Train `network` in place by cross-entropy.
+    """Train `network` in place.
 
-    batches : epoch to an iterator of steps_per_epoch pairs, inputs (B, ...) and labels (B,) int64.
+    batches : epoch to an iterator of steps_per_epoch pairs, inputs (B, ...) and what is wanted of the outputs (B, ...):
+    for classification, labels (B,) int64.
     after_epoch : called with the number of each epoch, from 0, when it is over.
     Raises UserError at the first loss that is not finite, with its epoch and step.
     """
@@ -59,26 +79,26 @@ def train(
         (parameters, decay, [None] * len(parameters)) for parameters, decay in parameter_groups(network, recipe)
     ]
     rates = learning_rates(recipe.schedule, recipe.learning_rate, recipe.epochs, steps_per_epoch)
-    loss_function = nn.CrossEntropyLoss()
     for epoch in range(recipe.epochs):
         network.train()
-        correct = seen = 0
-        total_loss = 0.0
-        for step, (inputs, labels) in enumerate(batches(epoch)):
-            inputs, labels = inputs.to(device), labels.to(device)
-            logits = network(inputs)
-            loss = loss_function(logits, labels)
+        seen = 0
+        total_loss = right = 0.0
+        for step, (inputs, wanted) in enumerate(batches(epoch)):
+            inputs, wanted = inputs.to(device), wanted.to(device)
+            outputs = network(inputs)
+            loss = objective.loss(outputs, wanted)
             network.zero_grad()
             loss.backward()
             for parameters, decay, velocities in groups:
                 descend(parameters, velocities, rates[epoch * steps_per_epoch + step], decay, recipe)
             if not math.isfinite(loss.item()):
                 raise UserError(f"epoch {epoch + 1}, step {step + 1}: the loss is {loss.item()}; lower learning_rate")
-            total_loss += loss.item() * len(labels)
-            correct += int((logits.argmax(1) == labels).sum())
-            seen += len(labels)
+            total_loss += loss.item() * len(wanted)
+            right += float(objective.right(outputs, wanted))
+            seen += len(wanted)
         print(
-            f"epoch {epoch + 1}/{recipe.epochs} loss {total_loss / seen:.4f} top1 {correct / seen:.4f}", file=sys.stderr
+            f"epoch {epoch + 1}/{recipe.epochs} loss {total_loss / seen:.4f} {objective.name} {right / seen:.4f}",
+            file=sys.stderr,
         )
         after_epoch(epoch)
 

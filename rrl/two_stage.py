@@ -42,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     command = Command("two_stage", __doc__)
     command.card("--representations", "fine-tuned networks side by side, one card per setting", many=True)
     command.card("--networks", "the networks of the first representation, of the second, ...", many=True)
+    command.setting(
+        "--stage-one", json.loads, "JSON, of each representation: how its networks were fine-tuned", many=True
+    )
     command.setting("--learning-rates", float, "base learning rates of the second stage", many=True)
     command.fields(HeadTraining, HEAD_TRAINING_FLAGS)
     command.place("--name", str, "name of the representation before fine-tuning")
@@ -58,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     grids: dict[str, list[dict[str, Any]]] = {}
     kept: Scores = {}
     labels: Labels = {}
-    for start in stage_one(arguments.representations, arguments.networks):
+    for start in stage_one(arguments.representations, arguments.networks, arguments.stage_one):
         rule, shots = start.settings["selection"], start.settings["shots"]
         settings = [Setting(rate, start.settings["weight_decay"]) for rate in arguments.learning_rates]
         data = read_data(start.representation, device)

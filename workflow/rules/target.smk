@@ -5,7 +5,7 @@ rule target:
     log:
         RESULTS + "/logs/target/{target}.log",
     wildcard_constraints:
-        target=alternatives([name for name in PLAN.config.targets if name not in IMAGE_TARGETS]),
+        target=targets_of(Target),
     params:
         settings=planned("target"),
         code_version=code_version("target"),
@@ -23,12 +23,31 @@ rule image_target:
     log:
         RESULTS + "/logs/image_target/{target}.log",
     wildcard_constraints:
-        target=alternatives(IMAGE_TARGETS),
+        target=targets_of(ImageTarget),
     threads: 1
     params:
         settings=planned("target"),
         code_version=code_version("image_target"),
     shell:
         "{PYTHON} -m rrl.image_target {params.settings}"
+        " --input-keys --code-version {params.code_version}"
+        " --name {wildcards.target} --data-root {DATA} --threads {threads} --output {output.card} 2> {log}"
+
+
+# A data set of the paper, as it is published.
+rule paper_target:
+    output:
+        card=RESULTS + "/targets/{target}.json",
+        index=RESULTS + "/targets/{target}.csv",
+    log:
+        RESULTS + "/logs/paper_target/{target}.log",
+    wildcard_constraints:
+        target=targets_of(PaperTarget),
+    threads: 1
+    params:
+        settings=planned("target"),
+        code_version=code_version("paper_target"),
+    shell:
+        "{PYTHON} -m rrl.paper_target {params.settings}"
         " --input-keys --code-version {params.code_version}"
         " --name {wildcards.target} --data-root {DATA} --threads {threads} --output {output.card} 2> {log}"

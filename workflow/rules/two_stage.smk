@@ -43,9 +43,10 @@ rule averaged_head:
     log:
         RESULTS + "/logs/averaged_head/{target}/{representation}.log",
     params:
+        settings=planned("record", transfer="averaged_head"),
         input_keys=input_keys("record", transfer="averaged_head"),
         code_version=code_version("averaged_head"),
     shell:
         "{PYTHON} -m rrl.averaged_head --representations {input.representations} --networks {input.networks}"
-        " --input-keys {params.input_keys} --code-version {params.code_version}"
+        " {params.settings} --input-keys {params.input_keys} --code-version {params.code_version}"
         " --name {wildcards.representation} --logits {output.logits} --output {output.record} 2> {log}"
