@@ -1,5 +1,7 @@
 # make setup   the environment, in .venv          make demo   the demo: from nothing to tables and a figure
 # make test    all checks                          make tiny   the smallest experiment, under a minute
+# make plan CONFIG=config.yaml       what an experiment costs before it runs, by table and in all
+# make progress CONFIG=config.yaml   how far it is: what is missing of each table, and what is still to run
 # make accept-refactor   keep results after a change of code that changes no result (docs/reruns.md)
 PYTHON ?= python3
 # cuda: PyPI's wheels. cpu: PyTorch's own wheels without CUDA, a twelfth of the size.
@@ -10,11 +12,14 @@ BIN := .venv/bin
 # a second, costs half a minute in the demo.
 SNAKEMAKE := $(BIN)/snakemake --cores all --scheduler greedy --max-jobs-per-timespan 1000/3s --quiet rules
 
+# For `make plan` and `make progress`: the config of the experiment.
+CONFIG ?= config.yaml
+
 # For `make accept-refactor`: the code, and the environment, that made the results which are to be kept.
 OLD ?= HEAD
 OLD_PYTHON ?= $(BIN)/python
 
-.PHONY: setup demo tiny test accept-refactor
+.PHONY: setup demo tiny test plan progress accept-refactor
 
 setup: .venv/installed
 
@@ -27,6 +32,12 @@ demo tiny: setup
 	@cat results/$@/table2.md results/$@/table1.md
 	@echo "Tables: results/$@/table1.csv, results/$@/table2.csv (.md, .tex); figure: results/$@/figures/accuracy.svg (.png)"
 	@echo "Every record: results/$@/records.csv and results/$@/records/"
+
+plan: setup
+	@$(BIN)/python -m rrl.costs "$(CONFIG)"
+
+progress: setup
+	@$(BIN)/python -m rrl.progress "$(CONFIG)"
 
 accept-refactor: setup
 	@$(BIN)/python -m workflow.accept_refactor --old "$(OLD)" --old-python "$(OLD_PYTHON)"

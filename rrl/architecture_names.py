@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rrl.errors import UserError
 
-WIDENED = {"resnet8": 32, "cifar_resnet18": 512, "resnet50": 2048}  # features of a trunk of width 1
+WIDENED = {"resnet8": 32, "resnet8rgb": 32, "cifar_resnet18": 512, "resnet50": 2048}  # features of a trunk of width 1
 FIXED = {
     "resnet152": 2048,
     "regnet_y_32gf": 3712,

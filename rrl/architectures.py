@@ -44,16 +44,16 @@ class BasicBlock(nn.Module):
 
 
 class ResNet8(Trunk):
-    """For grey images of 28 x 28: 3x3 stem of stride 2, then one basic block each of width 8, 16 and 32.
+    """For small images: 3x3 stem of stride 2, then one basic block each of width 8, 16 and 32.
 
-    `width` multiplies every channel: D = 32 width. 19,480 parameters at width 1.
+    `width` multiplies every channel: D = 32 width. 19,480 parameters at width 1 for one colour channel.
     """
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, colours: int):
         super().__init__()
         channels = [width * base for base in (8, 16, 32)]
         self.feature_dim = channels[-1]
-        self.stem = nn.Conv2d(1, channels[0], 3, stride=2, padding=1, bias=False)
+        self.stem = nn.Conv2d(colours, channels[0], 3, stride=2, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(channels[0])
         self.block1 = BasicBlock(channels[0], channels[0], stride=1)
         self.block2 = BasicBlock(channels[0], channels[1], stride=2)
@@ -211,7 +211,9 @@ def build_trunk(arch: str, image_size: int | None = None) -> Trunk:
 def _build_one(architecture: Architecture, image_size: int | None) -> Trunk:
     match architecture.family.split("/"):
         case ["resnet8"]:
-            return ResNet8(architecture.width)
+            return ResNet8(architecture.width, colours=1)
+        case ["resnet8rgb"]:
+            return ResNet8(architecture.width, colours=3)
         case ["resnet50"]:
             return resnet50(architecture.width)
         case ["cifar_resnet18"]:

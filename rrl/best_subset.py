@@ -90,12 +90,13 @@ class Search:
 def picked_subject(representation: Card, picked: set[str]) -> Subject:
     whole = subject(representation)
     members = [member for member in representation.facts["members"] if member["member"] in picked]
+    networks = {member["features"]: member for member in members}.values()  # each once, as of a representation
     return Subject(
         target=whole.target,
         representation=whole.representation,
         members=[member["member"] for member in members],
-        seeds=[member["seed"] for member in members],
-        parameters=sum(member["parameters"] for member in members),
+        seeds=[network["seed"] for network in networks],
+        parameters=sum(network["parameters"] for network in networks),
         feature_dim=sum(member["columns"][1] - member["columns"][0] for member in members),
     )
 

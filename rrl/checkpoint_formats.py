@@ -14,10 +14,13 @@ auto         one of the above by its marks; else the one prefix under which ever
 
 import pickle
 import re
+import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -80,6 +83,12 @@ def recognise(tensors: Tensors) -> str:
 # Reading
 
 
+UNREADABLE = (
+    OSError, RuntimeError, ValueError, EOFError, KeyError, AttributeError, TypeError, SafetensorError, BadZipFile,
+    zlib.error,
+)  # fmt: skip  # what the readers raise for a damaged file
+
+
 def read_tensors(path: Path) -> Tensors:
     """All tensors of a file, by their keys; of dictionaries inside dictionaries the one with the most is taken, and
     of VISSL's `trunk` and `heads` both. Raises UserError for anything but tensors that can be read safely."""
@@ -105,7 +114,7 @@ def read_tensors(path: Path) -> Tensors:
             f"{path}: not read, as it holds more than tensors, or is damaged{what}; nothing in it was run. "
             "Allowed are files of tensors: ask for a state_dict, or a .safetensors file"
         ) from None
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, SafetensorError, AttributeError, TypeError) as error:
+    except UNREADABLE as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: cut off or not a checkpoint ({reason}); download it again") from None
     return state_of(content, path)
@@ -269,7 +278,8 @@ def expected_shapes(arch: str) -> dict[str, torch.Size]:
 
 def without_weights(arch: str) -> Trunk:
     """The trunk on the meta device: its keys, shapes and sizes, in no time and no memory."""
-    with torch.device("meta"), _Shapes():
+    quiet = warnings.catch_warnings(action="ignore", category=FutureWarning)  # torchvision's, of initialisation
+    with torch.device("meta"), _Shapes(), quiet:
         return build_trunk(arch)
 
 
@@ -325,7 +335,9 @@ def by_prefix(tensors: Tensors, path: Path, arch: str, only: str | None) -> tupl
     Keys that belong to no part of the trunk, such as heads, are left out; more keys of one of its parts are a mistake.
     """
     found = matches(tensors, arch) if only is None else {only: 0}
-    fitting = [prefix for prefix in found if not mistakes(behind(tensors, prefix, arch), arch)]
+    fitting = [prefix for prefix in sorted(found) if not mistakes(behind(tensors, prefix, arch), arch)]
+    # `x.` and `x.model.` can be the same network, by our keys and by its library's: heads are behind the longer
+    fitting = list({frozenset(map(id, behind(tensors, prefix, arch).values())): prefix for prefix in fitting}.values())
     if len(fitting) > 1:
         raise UserError(
             f"{path}: {len(fitting)} networks of arch {arch}, behind {', '.join(map(repr, fitting))}; keep one"
@@ -360,13 +372,18 @@ def matches(tensors: Tensors, arch: str) -> dict[str, int]:
 def behind(tensors: Tensors, prefix: str, arch: str) -> Tensors:
     """The tensors behind a prefix that belong to a part of the trunk, by our keys."""
     trunk = {our_key(k.removeprefix(prefix), arch): v for k, v in tensors.items() if k.startswith(prefix)}
-    parts = {_part(key) for key in expected_shapes(arch)}
-    return {key: value for key, value in trunk.items() if _part(key) in parts}
+    return {key: value for key, value in trunk.items() if _part(key) in _parts(arch)}
+
+
+@cache
+def _parts(arch: str) -> set[tuple[str, ...]]:
+    """Of the trunk, by our keys."""
+    return {_part(key) for key in expected_shapes(arch)}
 
 
 def our_key(key: str, arch: str) -> str:
     """For one of torchvision's or timm's, or one of ours."""
-    if key in expected_shapes(arch):
+    if _part(key) in _parts(arch):
         return key
     return f"model.{regnet_key(key) if parse_architecture(arch).family.startswith('regnet') else key}"
 

@@ -22,7 +22,7 @@ from rrl.errors import UserError
 from rrl.files import sha256_of_file, write_text
 from rrl.image_sources import LIBRARY, open_source
 from rrl.provenance import Card, read_card
-from rrl.references import allowed
+from rrl.references import allowed, of_transform
 from rrl.uncertainty import interval
 
 SNAKEFILE = Path(__file__).parents[1] / "Snakefile"
@@ -121,6 +121,8 @@ def _transform(word: str, arch: str, file: Path | None, changes: str | None) -> 
             raise UserError(f"--preprocess {word}: {key}: found {text!r}; needed are numbers, as 0.5/0.5/0.5") from None
         whole = key in ("size", "resize")
         transform[key] = text if key == "interpolation" else int(numbers[0]) if whole else numbers
+    for mistake in of_transform(f"--preprocess {word}", transform):
+        raise UserError(mistake)
     return transform
 
 

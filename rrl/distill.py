@@ -29,7 +29,7 @@ from rrl.architectures import Network, build_trunk
 from rrl.command import Command, build, run
 from rrl.device import prepare
 from rrl.errors import UserError
-from rrl.features import read_features, to_dtype
+from rrl.features import read_features, to_dtype, views_of
 from rrl.images import Split, inputs, load_split
 from rrl.network_file import read_network_file
 from rrl.provenance import Card, remake
@@ -62,25 +62,21 @@ def check_teachers(target: Card, features: Sequence[Card], networks: Sequence[Ca
     """
     if not networks:
         raise UserError("--networks: found none; at least one teacher is needed")
-    wanted = [[target, network] for network in networks]
     names = [[source["artifact"] for source in card.inputs] for card in features]
-    if names != (needed := [[source.artifact for source in pair] for pair in wanted]):
+    needed = [[target.artifact, network.artifact] for network in networks]
+    if names != needed:
         raise UserError(f"--features: found those of {names}; needed are, in this order, those of {needed}")
-    for card, pair in zip(features, wanted, strict=True):
-        if [source["digest"] for source in card.inputs] != [source.digest for source in pair]:
-            names = " or ".join(source.artifact for source in pair)
-            raise UserError(f"{card.path}: of another {names} than the one given; {remake(card.path)}")
+    for card, network in zip(features, networks, strict=True):
+        if [source["digest"] for source in card.inputs] != [target.digest, network.digest]:
+            about = f"not of the {target.artifact} or not of the {network.artifact} that were given"
+            raise UserError(f"{card.path}: {about}; {remake(card.path)}")
         if card.settings["transform"] != transform:
-            raise UserError(f"{card.path}: of transform {card.settings['transform']}; --transform is {transform}")
+            found, planned = (json.dumps(of, sort_keys=True) for of in (card.settings["transform"], transform))
+            raise UserError(f"{card.path}: of transform {found}; --transform is {planned} and must be the same")
     views = [card.facts["views"] for card in features]
     if len(set(views)) > 1:
         raise UserError(f"--features: found {views} views; allowed is the same number for all teachers")
     return int(views[0])
-
-
-def draws_of(target: str, views: int) -> list[str | None]:
-    """How the views of the training split were drawn: what rrl.extract.views_of says."""
-    return [None] if views == 1 else [f"{target}/train/{view}" for view in range(views)]
 
 
 def read_heads(networks: Sequence[Card]) -> list[tuple[Tensor, Tensor]]:
@@ -155,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     views = check_teachers(target, arguments.features, teachers, arguments.transform)
     data = load_split(target, "train", arguments.data_root)
     logits = teacher_logits(arguments.features, teachers, device)
-    draws = draws_of(target.artifact, views)
+    draws = views_of("train", target.artifact, views)
     torch.manual_seed(stream("initialisation", seed))
     trunk = build_trunk(arguments.arch, getattr(transform, "size", None))
     student = Network(trunk, logits.shape[2] * logits.shape[3])  # a linear head per teacher, side by side

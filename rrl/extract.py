@@ -17,7 +17,7 @@ import torch
 from rrl.architectures import Trunk
 from rrl.command import Command, run
 from rrl.device import prepare
-from rrl.features import create, finish, to_dtype
+from rrl.features import create, finish, to_dtype, views_of
 from rrl.files import canonical_json, write_json
 from rrl.images import Split, inputs, load_split
 from rrl.members import SPLITS
@@ -63,14 +63,6 @@ def extract_split(
             file.flush()
             os.fsync(file.id.get_vfd_handle())
             write_json(done_path, number)
-
-
-def views_of(split: str, target: str, views: int) -> list[str | None]:
-    """The views of a split, as names of draws that depend on target, split and view only; None is the plain image."""
-    augmented: list[str | None] = [f"{target}/{split}/{view}" for view in range(views)]
-    if views == 1 or split == "test":
-        return [None]
-    return augmented if split == "train" else [None, *augmented]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

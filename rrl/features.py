@@ -20,6 +20,14 @@ from rrl.provenance import Card, remake
 CHUNK = 256
 
 
+def views_of(split: str, target: str, views: int) -> list[str | None]:
+    """The views of a split, as names of draws that depend on target, split and view only; None is the plain image."""
+    augmented: list[str | None] = [f"{target}/{split}/{view}" for view in range(views)]
+    if views == 1 or split == "test":
+        return [None]
+    return augmented if split == "train" else [None, *augmented]
+
+
 def create(path: Path, shape: tuple[int, int, int], dtype: str, labels: npt.NDArray[np.int64]) -> None:
     """A file of zeros of shape (V, N, D), all space allocated, so that blocks can be written in any order."""
     with h5py.File(path, "w") as file:

@@ -46,9 +46,22 @@ def points(
     return result
 
 
+def draw_paper(
+    axes: Axes, number: int, label: str, shown: list[tuple[int, float, float]], values: list[float | None]
+) -> None:
+    """The paper's values, at the parameters of ours; nothing where it has none."""
+    known = [(parameters, value) for (parameters, _, _), value in zip(shown, values, strict=True) if value is not None]
+    if known:
+        x, y = zip(*known, strict=True)
+        style: dict[str, Any] = {"marker": "_", "markersize": 9, "linestyle": ":", "linewidth": 1.2}
+        axes.plot(x, y, label=f"the paper: {label}", color=COLOURS[number % len(COLOURS)], **style)
+
+
 def draw(axes: Axes, row: dict[str, Any], panel: dict[str, Any], selection: str, records: Sequence[Card]) -> None:
     for number, series in enumerate(row["series"]):
-        x, y, error = zip(*points(series, panel, selection, records), strict=True)
+        shown = points(series, panel, selection, records)
+        x, y, error = zip(*shown, strict=True)
+        draw_paper(axes, number, series["label"], shown, series["paper"][row["panels"].index(panel)])
         axes.errorbar(
             x,
             y,

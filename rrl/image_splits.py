@@ -11,7 +11,7 @@ from rrl.image_sources import WHOLE, Item
 RULE = (
     "where the data have no test part (of train and val alone, val is the test part) or no val part, each class gives "
     "the first images in the order of sha256 of 'split_seed/image': test_fraction of its images to test, then "
-    "val_fraction to val, at least one each; the rest is train"
+    "val_fraction to val, at least one each; the rest, at least one too, is train"
 )
 NAMED = 10  # in a message
 Splits = dict[str, list[tuple[str, Item]]]  # split -> part and item
@@ -77,7 +77,7 @@ def write_index(path: Path, splits: Splits, classes: list[str]) -> None:
     """A line per image: split, part, image, and as label the position of its class in `classes`."""
     numbers = {name: number for number, name in enumerate(classes)}
     with complete(path) as partial, open(partial, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # a name may hold a line break
         writer.writerow(["split", "part", "image", "label"])
         for split in SPLIT_NAMES:
             writer.writerows((split, part, item.reference, numbers[item.label]) for part, item in splits[split])

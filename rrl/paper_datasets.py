@@ -7,7 +7,7 @@ tests on is the part `test`: the published val images of ImageNet and iNaturalis
 
 from collections import Counter
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +61,6 @@ def openers(dataset: str, data_root: Path, classes: int) -> dict[str, Open]:
     if dataset in ("imagenet", "inaturalist18"):
         return dict.fromkeys(("train", "test"), opener(data_root / dataset))
     return open_paper_dataset(dataset, data_root, 1, classes).open
-
-
-@lru_cache(maxsize=8)
-def opened_paper_dataset(dataset: str, data_root: Path, threads: int, classes: int | None = None) -> Source:
-    """open_paper_dataset, once per process."""
-    return open_paper_dataset(dataset, data_root, threads, classes)
 
 
 def class_names(source: Source) -> list[str]:

@@ -1,12 +1,15 @@
-"""A picture as the input of a network, by torchvision's functions."""
+"""A picture as the input of a network: what torchvision's transforms make of it, bit for bit, by Pillow alone.
+
+It is Pillow that torchvision calls for pictures; importing torchvision would cost every small job a second and a half.
+"""
 
 import hashlib
 import math
 import random
 
+import numpy as np
 import torch
-from PIL import Image
-from torchvision.transforms import functional as F
+from PIL import Image, ImageOps
 
 from rrl.pictures import upright
 from rrl.transforms import Photographs
@@ -18,19 +21,35 @@ RATIO = 3 / 4, 4 / 3
 def network_input(picture: Image.Image, transform: Photographs, chance: str | None) -> torch.Tensor:
     """(channels, size, size) float32. chance : what the random crop and flip depend on, None for the plain picture."""
     picture = upright(picture, transform.channels)
-    interpolation = F.InterpolationMode(transform.interpolation)
-    size = [transform.size, transform.size]
+    resample = Image.Resampling[transform.interpolation.upper()]
     if chance is None:
-        picture = F.center_crop(F.resize(picture, [transform.resize], interpolation), size)
+        picture = centre_crop(shorter_side(picture, transform.resize, resample), transform.size)
     else:
         draws = random.Random(hashlib.sha256(chance.encode()).digest())
-        crop = random_crop(picture.height, picture.width, transform.scale, draws)
-        picture = F.resized_crop(picture, *crop, size, interpolation)
+        top, left, height, width = random_crop(picture.height, picture.width, transform.scale, draws)
+        crop = picture.crop((left, top, left + width, top + height))
+        picture = crop.resize((transform.size, transform.size), resample)
         if transform.flip and draws.random() < 0.5:
-            picture = F.hflip(picture)
-    pixels: torch.Tensor = F.to_tensor(picture)
-    F.normalize(pixels, list(transform.mean), list(transform.std), inplace=True)
-    return pixels
+            picture = ImageOps.mirror(picture)
+    pixels = torch.from_numpy(np.array(picture)).view(transform.size, transform.size, transform.channels)
+    scaled = pixels.permute(2, 0, 1).contiguous().float().div_(255)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (transform.mean, transform.std))
+    return scaled.sub_(mean).div_(std)
+
+
+def shorter_side(picture: Image.Image, length: int, resample: Image.Resampling) -> Image.Image:
+    """The picture resized so that its shorter side has `length` pixels; the longer one is rounded down."""
+    short, long = sorted(picture.size)
+    if short == length:
+        return picture
+    longer = int(length * long / short)
+    return picture.resize((length, longer) if picture.width <= picture.height else (longer, length), resample)
+
+
+def centre_crop(picture: Image.Image, size: int) -> Image.Image:
+    """A square of `size` pixels."""
+    left, top = (round((side - size) / 2) for side in picture.size)
+    return picture.crop((left, top, left + size, top + size))
 
 
 def random_crop(height: int, width: int, scale: tuple[float, float], draws: random.Random) -> tuple[int, int, int, int]:

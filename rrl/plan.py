@@ -22,15 +22,18 @@ from rrl.schema import (
     Columns,
     Concatenation,
     Config,
+    Distilled,
     Downloaded,
     Finetuning,
     ImageTarget,
     Library,
     Members,
+    Panel,
     PaperTarget,
     Pretrained,
     PublishedFinetuning,
     Row,
+    Series,
     Table,
     User,
 )
@@ -250,6 +253,12 @@ class Plan:
             return self._job("library_network", f"networks/{network}", {"arch": of.models[seed], "seed": seed})
         transform = self.transform(of.target, network)
         settings = {"arch": of.arch, "seed": seed}
+        if isinstance(of, Distilled):
+            settings |= {"temperature": of.temperature}
+            settings |= self.config.recipes[of.recipe].model_dump() | {"transform": transform}
+            taught = [self.features(of.target, teacher) for teacher in of.teachers]
+            teachers = [self.network(teacher) for teacher in of.teachers]
+            return self._job("distill", f"networks/{network}", settings, self.target(of.target), *taught, *teachers)
         if isinstance(of, Pretrained):
             settings |= self.config.recipes[of.recipe].model_dump() | {"transform": transform}
             return self._job("pretrain", f"networks/{network}", settings, self.target(of.target))
@@ -365,6 +374,7 @@ class Plan:
             "caption": of.caption,
             "selections": of.selections,
             "grid": self.config.grid,
+            "views": self.config.features.views,
             "columns": [column.model_dump() for column in of.columns],
             "rows": rows,
         }
@@ -423,10 +433,19 @@ class Plan:
                     for name in itertools.chain(*groups):
                         job = self.record(panel.target, name, transfer)
                         records[job.artifact] = job
-                shown.append({"label": series.label, "transfer": transfer, "groups": groups})
+                paper = [self._paper_points(row.table, panel, series) for panel in row.panels]
+                shown.append({"label": series.label, "transfer": transfer, "groups": groups, "paper": paper})
             rows.append({"title": row.title, "panels": [panel.model_dump() for panel in row.panels], "series": shown})
         layout = {"caption": of.caption, "selection": of.selection, "rows": rows}
         return self._job("figure", f"figures/{figure}", {"layout": layout}, *records.values())
+
+    def _paper_points(self, table: str, panel: Panel, series: Series) -> list[float | None]:
+        """The paper's value, in percent, of each group of a series."""
+        of = self.config.tables[table]
+        column = Column(transfer=series.transfer, target=panel.target, shots=panel.shots)
+        rows = {row.group: row for row in of.rows if row.ensemble == series.ensemble}
+        values = [self.paper(of, rows[group], column) for group in series.groups]
+        return [None if value is None else value["top1"] for value in values]
 
     def collection(self) -> Planned:
         """All records that some table shows; those of figures are among them."""

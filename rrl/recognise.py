@@ -45,8 +45,7 @@ def _own(path: Path) -> str | None:
             about = json.loads((file.metadata() or {}).get("rrl", "{}"))
     except (OSError, SafetensorError, ValueError) as error:
         raise UserError(f"{path}: missing, damaged, or not a safetensors file ({error})") from None
-    arch: str | None = about.get("arch")
-    return arch
+    return about.get("arch") if isinstance(about, dict) else None
 
 
 def _of_torchvision(file: str) -> tuple[list[str], list[str]]:

@@ -29,6 +29,7 @@ def dangling(content: Any) -> list[str]:
 def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
     for name, target in config["targets"].items():
         yield from _unknown(f"targets.{name}.probe", target.get("probe"), config["probes"])
+        yield from of_transform(f"targets.{name}.transform", target.get("transform"))
     for name, family in config["networks"].items():
         for number, model in enumerate(_list(family.get("models"))):
             if isinstance(model, str) and not model.startswith(("timm/", "torchvision/")):
@@ -39,10 +40,12 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
         yield from _unknown(f"networks.{name}.target", family.get("target"), config["targets"])
         if config["targets"].get(str(family.get("target")), {}).get("transform") == "network":
             yield f"networks.{name}.target: found {family['target']}, whose transform is `network`; {NEEDS_TRANSFORM}"
+        yield from of_transform(f"networks.{name}.transform", family.get("transform"))
         if family.get("origin") == "download":
             yield from _of_checkpoint(f"networks.{name}", family)
-        if family.get("origin") == "pretrain":
+        if family.get("origin") in ("pretrain", "distill"):
             yield from _unknown(f"networks.{name}.recipe", family.get("recipe"), config["recipes"])
+        yield from _of_teachers(name, family, config["networks"])
     groups: dict[str, int] = dict.fromkeys(config["networks"], 1)
     networks = [f"{name}-s{seed}" for name, family in config["networks"].items() for seed in _seeds(family)]
     columns_of_one: set[str] = set()
@@ -96,6 +99,29 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
         yield from _of_transforms(f"tables.{name}", table, config)
     for name, figure in config["figures"].items():
         yield from _of_figure(f"figures.{name}", figure, config["tables"], single)
+
+
+def of_transform(place: str, transform: Any) -> Iterator[str]:
+    """Numbers of a transform of photographs that do not fit together."""
+    of = transform if isinstance(transform, dict) else {}
+    size, resize = of.get("size"), of.get("resize")
+    if isinstance(size, int) and isinstance(resize, int) and resize < size:
+        yield f"{place}.resize: found {resize}, the crop has size {size}; allowed is at least {size}"
+    mean, std = _list(of.get("mean")), _list(of.get("std"))
+    if mean and std and len(mean) != len(std):
+        yield f"{place}.std: found {len(std)} numbers for {len(mean)} of mean; allowed are as many"
+    scale = _list(of.get("scale"))
+    if all(isinstance(bound, int | float) for bound in scale) and len(scale) == 2 and not scale[0] <= scale[1] <= 1:
+        yield f"{place}.scale: found {scale}; allowed are two fractions, the smaller first"
+
+
+def _of_teachers(name: str, family: dict[str, Any], families: dict[str, Any]) -> Iterator[str]:
+    """Teachers are networks that are no students themselves: none can be its own teacher, by way of others either."""
+    may = [
+        f"{of}-s{seed}" for of, entry in families.items() if entry.get("origin") != "distill" for seed in _seeds(entry)
+    ]
+    for number, teacher in enumerate(_list(family.get("teachers"))):
+        yield from _unknown(f"networks.{name}.teachers[{number}]", teacher, dict.fromkeys(may))
 
 
 def _of_checkpoint(place: str, family: dict[str, Any]) -> Iterator[str]:

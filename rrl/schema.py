@@ -158,6 +158,18 @@ class Downloaded(Strict):
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 
+class Distilled(Strict):
+    """A student that learns from several teachers at once, on their cached features of the target."""
+
+    origin: Literal["distill"]
+    arch: str
+    target: Name
+    recipe: Name
+    teachers: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)] = Field(description="networks")
+    temperature: Positive = Field(description="that logits are divided by")
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+
+
 class File(Strict):
     path: str
     sha256: Sha256 = Field(description="what `rrl fingerprint PATH` prints")
@@ -364,7 +376,9 @@ class Config(Strict):
     checkpoints: str = Field(description="folder of downloaded networks")
     targets: dict[Name, Annotated[Target | ImageTarget | PaperTarget, Field(discriminator="dataset")]]
     recipes: dict[Name, Recipe]
-    networks: dict[Name, Annotated[Pretrained | Random | Downloaded | User | Library, Field(discriminator="origin")]]
+    networks: dict[
+        Name, Annotated[Pretrained | Distilled | Random | Downloaded | User | Library, Field(discriminator="origin")]
+    ]
     features: Features
     representations: dict[
         Name,

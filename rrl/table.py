@@ -94,6 +94,7 @@ def note(layout: dict[str, Any]) -> str:
     parts = [layout["caption"], NOTE, *(TRANSFER_NOTE[transfer] for transfer in transfers)]
     if any(value for row in layout["rows"] for value in row["paper"]):
         parts.append(PAPER_NOTE)
+        parts.append(f"Heads are trained on {layout['views']} cached views; the paper augments anew in each epoch.")
     if layout["grid"] != "own" and set(transfers) & {"finetune", "two_stage"}:
         parts.append(GRID_NOTE[layout["grid"]])
     return " ".join(parts)

@@ -83,7 +83,7 @@ def test_features_have_the_shape_that_is_announced(arch: str, size: int) -> None
 @pytest.mark.parametrize(
     ("arch", "size", "message"),
     [
-        ("resnet51", None, "found 'resnet51'; allowed are resnet8, cifar_resnet18, resnet50, resnet152"),
+        ("resnet51", None, "found 'resnet51'; allowed are resnet8, resnet8rgb, cifar_resnet18, resnet50, resnet152"),
         ("timm/resnet51x", None, "timm/resnet51x: timm .* has no such model"),
         ("torchvision/nothing", None, "torchvision/nothing: torchvision has no such model"),
         ("torchvision/squeezenet1_0", None, "does not end in a linear layer"),

@@ -11,8 +11,8 @@ import torch
 
 from rrl.architectures import build_trunk
 from rrl.errors import UserError
-from rrl.extract import extract_split, views_of
-from rrl.features import read_split, to_dtype
+from rrl.extract import extract_split
+from rrl.features import read_split, to_dtype, views_of
 from rrl.images import Split, augment, inputs, normalise
 from rrl.members import SPLITS, Member, parse_member
 from rrl.provenance import read_card

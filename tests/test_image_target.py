@@ -378,11 +378,8 @@ def test_a_class_that_loses_its_images_is_refused(tmp_path: Path) -> None:
 ODD = ["a b", "a,b", "a\nb", '"a"', "é→猫", os.fsdecode(b"\xff")]
 
 
-@pytest.mark.parametrize(
-    "more", [[], pytest.param(["a\rb"], marks=pytest.mark.xfail(reason="csv.writer does not quote it"))], ids=repr
-)
-def test_odd_names_come_back_from_the_index(tmp_path: Path, more: list[str]) -> None:
-    odd = ODD + more
+def test_odd_names_come_back_from_the_index(tmp_path: Path) -> None:
+    odd = [*ODD, "a\rb"]
     for value, name in enumerate(odd):
         for number in range(3):
             picture(tmp_path / f"pets/{name}/{name}{number}.png", 10 * value + number)

@@ -49,7 +49,8 @@ def test_a_joint_trunk_is_its_trunks_side_by_side() -> None:
 @pytest.mark.parametrize("arch", ["resnet9", "resnet8w0", "0xresnet8", "resnet8 ", "Resnet8"])
 def test_an_unknown_architecture_is_refused(arch: str) -> None:
     with pytest.raises(
-        UserError, match="allowed are resnet8, cifar_resnet18, resnet50, resnet152, .*w<width> after resnet8"
+        UserError,
+        match="allowed are resnet8, resnet8rgb, cifar_resnet18, resnet50, resnet152, .*w<width> after resnet8",
     ):
         build_trunk(arch)
 

@@ -40,3 +40,30 @@ rule random_network:
         "{PYTHON} -m rrl.random_network --target {input.target} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --name {wildcards.network} --data-root {DATA} --threads {threads} --output {output.card} 2> {log}"
+
+
+# A student of several teachers: what they say of an image is made of their cached features and their heads.
+rule distill:
+    input:
+        target=cards("network", "targets/"),
+        features=cards("network", "features/"),
+        networks=cards("network", "networks/"),
+        index=ancient(files("network", "targets/", ".csv")),
+        train=ancient(files("network", "features/", "/train.h5")),
+        weights=ancient(files("network", "networks/", ".safetensors")),
+    output:
+        card=RESULTS + "/networks/{network}.json",
+        weights=RESULTS + "/networks/{network}.safetensors",
+    log:
+        RESULTS + "/logs/distill/{network}.log",
+    wildcard_constraints:
+        network=networks_of("distill"),
+    threads: 1
+    params:
+        settings=planned("network"),
+        input_keys=input_keys("network"),
+        code_version=code_version("distill"),
+    shell:
+        "{PYTHON} -m rrl.distill --target {input.target} --features {input.features} --networks {input.networks}"
+        " {params.settings} --input-keys {params.input_keys} --code-version {params.code_version}"
+        " --name {wildcards.network} --data-root {DATA} --threads {threads} --output {output.card} 2> {log}"

@@ -1,0 +1,613 @@
+"""What an experiment costs before it runs: jobs, GPU-hours, CPU-hours and disk, per table and in all.
+
+    python -m rrl.costs config.yaml
+
+What a job does is read from the plan: its stage, settings and inputs. The rest are assumptions, printed with the
+result. Where the config has lists by grid, both grids are counted, `recommended / published`.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rrl.architecture_names import parse_architecture
+from rrl.checkpoints import pins
+from rrl.command import run
+from rrl.config import load_config
+from rrl.errors import UserError
+from rrl.members import parse_member
+from rrl.paper_datasets import CLASSES, PUBLISHED
+from rrl.plan import Plan, Planned
+from rrl.provenance import read_card
+from rrl.record import SELECTED_ON
+from rrl.why import card_path, reason
+
+ROOT = Path(__file__).parents[1]
+ALL = "in all"
+
+GPU = "one A100"
+PEAK = 312e12  # floating-point operations per second of an A100 in bf16
+UTILISATION = 0.2  # what ResNets reach: 2,500 images of 224 pixels per second in training a ResNet-50
+SPEED = PEAK * UTILISATION
+BACKWARD = 2  # a backward pass is as much work as two forward passes
+HOUR = 3600
+START = 2.0  # seconds of a core: starting Python, importing, checking the inputs
+LOGITS_PER_SECOND = 200e6  # bytes of logits that a core reads, digests, averages or writes
+# Seconds of a core to decode, crop and resize an image: JPEG files of 500 x 375 pixels (2 to 6 ms were measured), or
+# 32 x 32 pixels in memory made larger (1 ms was measured). Grey images of 28 x 28 are taken as they are.
+READING = {"imagenet": 5e-3, "inaturalist18": 5e-3, "images": 5e-3, "cifar10": 1e-3, "cifar100": 1e-3}
+BYTES = {"float16": 2, "float32": 4}
+# Images of each class: of the test part of Fashion-MNIST, of the only part of the digits.
+TEST_PER_CLASS = {"fashion-mnist": 1000, "mnist-5k": 500}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Of a family of trunks, without heads. Numbers are pairs at width 1: what grows with the square of the width, and
+    what grows with the width (first layer, batch norm).
+
+    multiply_adds : of a forward pass of one image of `pixels` x `pixels`; they grow with the area of the image.
+    """
+
+    pixels: int
+    multiply_adds: tuple[int, int]
+    parameters: tuple[int, int]
+
+
+# Not in architecture_names.py: what is written there is part of the version of each stage that has to do with networks.
+FACTS = {
+    "resnet8": Facts(28, (630_784, 14_112), (19_072, 408)),
+    "cifar_resnet18": Facts(32, (553_648_128, 1_769_472), (11_157_504, 11_328)),
+    "resnet50": Facts(224, (3_969_122_304, 118_013_952), (23_445_504, 62_528)),
+    "resnet152": Facts(224, (11_511_578_624, 0), (58_143_808, 0)),
+    "regnet_y_32gf": Facts(224, (32_275_840_832, 0), (141_333_770, 0)),
+    "regnet_y_64gf": Facts(224, (64_065_039_616, 0), (276_457_786, 0)),
+    "regnet_y_128gf": Facts(224, (127_510_423_680, 0), (637_419_894, 0)),
+    "regnet_y_256gf": Facts(224, (254_374_370_734, 0), (1_272_156_138, 0)),
+}
+# Layers, features and parameters at 224 pixels of vision transformers. Their attention grows with the square of the
+# area, so it is counted by itself.
+TRANSFORMERS = {"vit_b16": (12, 768, 85_798_656), "vit_l16": (24, 1024, 303_301_632)}
+PATCH = 16  # pixels
+
+
+class NotKnown(Exception):
+    """What a job costs depends on what only the data of the user, or a library, know."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """gpu_hours, cpu_hours : of one GPU, of one core. features, networks, logits : bytes on disk.
+    unknown : jobs whose cost is not known, counted as nothing.
+    """
+
+    gpu_hours: float = 0.0
+    cpu_hours: float = 0.0
+    features: float = 0.0
+    networks: float = 0.0
+    logits: float = 0.0
+    unknown: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(Cost)))
+
+    @property
+    def disk(self) -> float:
+        """Bytes."""
+        return self.features + self.networks + self.logits
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    return sum(costs, Cost())
+
+
+# Architectures
+
+
+def multiply_adds(arch: str, size: int) -> int:
+    """Of a forward pass of one image of `size` x `size` pixels through a trunk. Raises NotKnown."""
+    of = parse_architecture(arch)
+    if "/" in of.family:
+        return of.joint * counted(of.family, size)[0]
+    if of.family in TRANSFORMERS:
+        layers, width, _ = TRANSFORMERS[of.family]
+        patches = (size // PATCH) ** 2
+        tokens = patches + 1
+        layer = 12 * width**2 * tokens + 2 * width * tokens**2  # projections and perceptron; attention
+        return of.joint * (patches * 3 * PATCH**2 * width + layers * layer)
+    facts = FACTS[of.family]
+    square, linear = facts.multiply_adds
+    return round(of.joint * (square * of.width**2 + linear * of.width) * (size / facts.pixels) ** 2)
+
+
+def parameters(arch: str) -> int:
+    """Of a trunk. Raises NotKnown."""
+    of = parse_architecture(arch)
+    if "/" in of.family:
+        return of.joint * counted(of.family, None)[1]
+    if of.family in TRANSFORMERS:
+        return of.joint * TRANSFORMERS[of.family][2]
+    square, linear = FACTS[of.family].parameters
+    return of.joint * (square * of.width**2 + linear * of.width)
+
+
+def feature_dim(arch: str) -> int:
+    """Of a trunk. Raises NotKnown."""
+    of = parse_architecture(arch)
+    return of.feature_dim or of.joint * counted(of.family, None)[2]
+
+
+@cache
+def counted(arch: str, size: int | None) -> tuple[int, int, int]:
+    """multiply_adds, parameters and feature_dim of a model of a library, built without weights: a second or two.
+
+    size : pixels of the square images, 224 if None. Raises NotKnown if the model cannot be run without weights.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from rrl.architectures import build_trunk, parameter_count
+
+    try:
+        with torch.device("meta"), torch.no_grad():
+            trunk = build_trunk(arch, size).eval()
+            with FlopCounterMode(display=False) as counter:
+                trunk(torch.empty(1, 3, size or 224, size or 224))
+    except (NotImplementedError, RuntimeError, TypeError, ValueError):
+        raise NotKnown(arch) from None
+    return counter.get_total_flops() // 2, parameter_count(trunk), trunk.feature_dim
+
+
+# Jobs
+
+
+def behind(job: Planned) -> list[Planned]:
+    """All jobs that a job needs, each behind its inputs, and itself."""
+    found: dict[str, Planned] = {}
+
+    def add(job: Planned) -> None:
+        if job.artifact not in found:
+            for source in job.inputs:
+                add(source)
+            found[job.artifact] = job
+
+    add(job)
+    return list(found.values())
+
+
+def identity(job: Planned) -> str:
+    """The same for a run of fine-tuning and for the network that this run keeps: one job makes both."""
+    return f"finetune {Path(job.artifact).name}" if job.stage == "finetune" else job.artifact
+
+
+def distinct(jobs: Iterable[Planned]) -> list[Planned]:
+    """Each job once."""
+    return list({identity(job): job for job in jobs}.values())
+
+
+def target_of(job: Planned) -> Planned:
+    """The target that a job is about."""
+    return job if job.artifact.startswith("targets/") else target_of(job.inputs[0])
+
+
+def trunks(job: Planned) -> list[str]:
+    """Architectures of the trunks of a network, or of the networks that a job passes images through."""
+    if "arch" in job.settings:
+        return [job.settings["arch"]]
+    return [arch for source in job.inputs if source.artifact.startswith("networks/") for arch in trunks(source)]
+
+
+def image_size(job: Planned) -> int:
+    """Pixels of the square images that a job passes through networks: of the demo's, 28."""
+    return int(job.settings["transform"].get("size", 28))
+
+
+def dim_of(representation: Planned) -> int:
+    """Features of a representation. Raises NotKnown."""
+    members = zip(representation.settings["members"], representation.inputs, strict=True)
+    columns = [(parse_member(member).columns, features.inputs[1]) for member, features in members]
+    return sum(
+        stop[1] - stop[0] if stop else sum(feature_dim(arch) for arch in trunks(network)) for stop, network in columns
+    )
+
+
+def logits_entries(job: Planned) -> int:
+    """Pairs of a number of shots and a selection rule that a job writes logits of."""
+    match job.stage:
+        case "probe":
+            return 2 * len(job.settings["shots"])
+        case "best_subset":
+            return len(job.settings["shots"])
+        case "two_stage" | "averaged_head":
+            return len({start["selection"] for start in job.settings["stage_one"]})
+        case "merge":
+            return len({source.settings["selection"] for source in job.inputs})
+        case "ensemble":
+            return logits_entries(job.inputs[0])
+    return 1
+
+
+def images_seen(of: dict[str, Any], count: int) -> int:
+    """In training, by settings with epochs, batch_size and perhaps steps_per_epoch, on `count` images."""
+    steps = of.get("steps_per_epoch", 0)
+    return int(of["epochs"] * (steps * min(of["batch_size"], count) if steps else count))
+
+
+class Costs:
+    """What each job of a plan costs."""
+
+    def __init__(self, plan: Plan):
+        self.results = plan.config.results
+        self.kept = plan.kept
+
+    def of(self, job: Planned) -> Cost:
+        """Where it is not known, only the start of the job."""
+        try:
+            return self._of(job) + Cost(cpu_hours=START / HOUR)
+        except NotKnown:
+            return Cost(cpu_hours=START / HOUR, unknown=1)
+
+    def _of(self, job: Planned) -> Cost:
+        match job.stage:
+            case "extract":
+                return self._extract(job)
+            case "pretrain" | "distill" | "random_network":
+                return self._train(job)
+            case "finetune":
+                return self._finetune(job) + self._logits(job)
+            case "probe" | "best_subset":
+                return self._probe(job) + self._logits(job)
+            case "two_stage":
+                return self._two_stage(job) + self._logits(job)
+            case "averaged_head" | "merge" | "ensemble":
+                return self._average(job) + self._logits(job)
+            case "represent":
+                return Cost(features=8 * sum(self.counts(target_of(job)).values()))  # its own copy of the labels
+            case "convert" | "user_network" | "library_network":
+                return Cost(networks=4 * parameters(job.settings["arch"]))
+            case "target" | "paper_target" | "image_target" | "collect" | "table" | "figure":
+                return Cost()
+        raise NotKnown(job.stage)
+
+    def counts(self, target: Planned) -> dict[str, int]:
+        """Images of each split: as published, or as the target's card says. Raises NotKnown."""
+        of = target.settings
+        if target.stage == "paper_target" and of["classes"] == CLASSES[of["dataset"]]:
+            (train, _), (test, _) = (PUBLISHED[of["dataset"], part] for part in ("train", "test"))
+            val = round(of["val_fraction"] * train)
+            return {"train": train - val, "val": val, "test": test}
+        if target.stage == "target":
+            train, val, test = of["train_per_class"], of["val_per_class"], TEST_PER_CLASS[of["dataset"]]
+            test -= train + val if of["dataset"] == "mnist-5k" else 0  # it has one part for all splits
+            return {split: n * len(of["classes"]) for split, n in (("train", train), ("val", val), ("test", test))}
+        return {split: int(count) for split, count in self._facts(target)["counts"].items()}
+
+    def classes(self, target: Planned) -> int:
+        """Raises NotKnown."""
+        of = target.settings.get("classes")
+        return len(of) if isinstance(of, list) else int(of or self._facts(target)["classes"])
+
+    def _facts(self, target: Planned) -> dict[str, Any]:
+        if reason(self.results, target):
+            raise NotKnown(target.artifact)
+        return read_card(card_path(self.results, target)).facts
+
+    def training_images(self, target: Planned, shots: int | str, rule: str) -> int:
+        """That a rule trains on. Raises NotKnown."""
+        if shots != "all":
+            return int(shots) * self.classes(target)
+        counts = self.counts(target)
+        return counts["train"] + (counts["val"] if rule == "paper" else 0)
+
+    def _passes(self, job: Planned, trained: int, evaluated: int, head: int = 0) -> Cost:
+        """Images passed through the networks of a job, and read for that. head : classes."""
+        forward = 2 * sum(multiply_adds(arch, image_size(job)) + feature_dim(arch) * head for arch in trunks(job))
+        flops = forward * ((1 + BACKWARD) * trained + evaluated)
+        seconds = READING.get(target_of(job).settings["dataset"], 0.0) * (trained + evaluated)
+        return Cost(gpu_hours=flops / SPEED / HOUR, cpu_hours=seconds / HOUR)
+
+    def _extract(self, job: Planned) -> Cost:
+        counts, views = self.counts(target_of(job)), job.settings["views"]
+        of_val = 1 if views == 1 else 1 + views
+        rows = views * counts["train"] + of_val * counts["val"] + counts["test"]
+        values = rows * sum(feature_dim(arch) for arch in trunks(job)) * BYTES[job.settings["dtype"]]
+        return self._passes(job, 0, rows) + Cost(features=values + 8 * sum(counts.values()))
+
+    def _train(self, job: Planned) -> Cost:
+        target, arch = target_of(job), job.settings["arch"]
+        count = self.counts(target)["train"]
+        if job.stage == "random_network":
+            return self._passes(job, 0, count) + Cost(networks=4 * parameters(arch))
+        classes = self.classes(target) if job.stage == "pretrain" else 0
+        weights = 4 * (parameters(arch) + classes * (feature_dim(arch) + 1))
+        return self._passes(job, images_seen(job.settings, count), 0, classes) + Cost(networks=weights)
+
+    def _finetune(self, job: Planned) -> Cost:
+        target, of = target_of(job), job.settings
+        counts, classes = self.counts(target), self.classes(target)
+        trained = images_seen(of, self.training_images(target, of["shots"], of["selection"]))
+        evaluated = of["epochs"] * counts[SELECTED_ON[of["selection"]]] + counts["val"] + counts["test"]
+        cost = self._passes(job, trained, evaluated, classes)
+        if Path(job.artifact).name in self.kept:
+            weights = sum(parameters(arch) + classes * feature_dim(arch) for arch in trunks(job)) + classes
+            cost += Cost(networks=4 * weights)
+        return cost
+
+    def _heads(self, target: Planned, dim: int, heads: int, trained: int, evaluated: int) -> Cost:
+        """Linear heads trained together on cached features."""
+        forward = 2 * dim * self.classes(target) * heads
+        return Cost(gpu_hours=forward * ((1 + BACKWARD) * trained + evaluated) / SPEED / HOUR)
+
+    def _probe(self, job: Planned) -> Cost:
+        target, of, (representation, *_) = target_of(job), job.settings, job.inputs
+        counts, searched = self.counts(target), job.stage == "best_subset"
+        heads = len(of["learning_rates"]) * len(of["weight_decays"])
+        dim = dim_of(representation)
+        if searched:  # with n members left to choose from, n probes; on average of as many features as members tried
+            members = len(representation.inputs)
+            dim = round(sum((members - size + 1) * size * dim / members for size in range(1, members + 1)))
+        cost = Cost()
+        for shots in of["shots"]:
+            rules = ["heldout"] if searched else ["heldout", "paper"]
+            for rule in rules:
+                trained = images_seen(of, self.training_images(target, shots, rule))
+                once = shots == "all" or rule == "heldout"  # with shots both rules share one training
+                evaluated = of["epochs"] * counts[SELECTED_ON[rule]]
+                cost += self._heads(target, dim, heads, trained if once else 0, evaluated)
+        return cost
+
+    def _two_stage(self, job: Planned) -> Cost:
+        target, of = target_of(job), job.settings
+        counts, dim, heads = self.counts(target), dim_of(job.inputs[0]), len(of["learning_rates"])
+        cost = Cost()
+        for start in of["stage_one"]:
+            trained = images_seen(of, self.training_images(target, start["shots"], start["selection"]))
+            cost += self._heads(target, dim, heads, trained, of["epochs"] * counts[SELECTED_ON[start["selection"]]])
+        return cost
+
+    def _average(self, job: Planned) -> Cost:
+        """A core's time for the logits that are read, or made once for each setting."""
+        sources = len(job.settings["stage_one"]) if job.stage == "averaged_head" else len(job.inputs)
+        entry = self._logits(job).logits / logits_entries(job)
+        read = sources * entry * (logits_entries(job.inputs[0]) if job.stage == "ensemble" else 1)
+        return Cost(cpu_hours=(read + self._logits(job).logits) / LOGITS_PER_SECOND / HOUR)
+
+    def _logits(self, job: Planned) -> Cost:
+        """float32 of val and test, with labels."""
+        target = target_of(job)
+        counts = self.counts(target)
+        images = counts["val"] + counts["test"]
+        return Cost(logits=images * (4 * self.classes(target) * logits_entries(job) + 8))
+
+
+# The report
+
+
+def load_plan(path: Path, grid: str | None = None) -> Plan:
+    """The experiment of a config, with another grid than its own if given.
+
+    Raises UserError for a config that is missing or has mistakes.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: missing; name the config of an experiment")
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    pinned = yaml.safe_load((ROOT / "workflow/pins.yaml").read_text(encoding="utf-8"))
+    return Plan(load_config(content if grid is None else content | {"grid": grid}, [path]), pinned)
+
+
+def load_plans(path: Path) -> dict[str, Plan]:
+    """Grid -> plan; where no list of the config is by grid, there is one, `own`. Raises UserError like load_plan."""
+    own = load_plan(path)
+    if own.config.grid == "own":
+        return {"own": own}
+    return {grid: load_plan(path, grid) for grid in ("recommended", "published")}
+
+
+class Estimate:
+    """Of one plan: the jobs of each table and in all, and what they cost.
+
+    missing : only jobs without a current card.
+    """
+
+    def __init__(self, plan: Plan, missing: bool = False):
+        self.plan = plan
+        costs = Costs(plan)
+        parts = {table: behind(plan.table(table)) for table in plan.config.tables} | {ALL: plan.jobs}
+        left = [job for job in plan.jobs if not missing or reason(plan.config.results, job)]
+        self.costs = {identity(job): costs.of(job) for job in distinct(left)}
+        self.parts = {
+            name: [job for job in distinct(jobs) if identity(job) in self.costs] for name, jobs in parts.items()
+        }
+
+    def total(self, part: str, stage: str | None = None) -> Cost:
+        """Of a table, or in all; of one stage if given."""
+        return total(self.costs[identity(job)] for job in self.parts[part] if stage in (None, job.stage))
+
+    def stages(self, part: str) -> Counter[str]:
+        """Number of jobs of each stage, in the order of the plan."""
+        return Counter(job.stage for job in self.parts[part])
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A table, aligned; the first column to the left, numbers to the right."""
+    lines = [list(header), *map(list, rows)]
+    first, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
+    drawn = [f"| {' | '.join([line[0].ljust(first), *map(str.rjust, line[1:], widths)])} |" for line in lines]
+    rule = "|".join(["-" * (first + 2), *("-" * (width + 1) + ":" for width in widths)])
+    return iter([drawn[0], f"|{rule}|", *drawn[1:]])
+
+
+def number_text(value: float) -> str:
+    """For people: 12,345, 12, 1.2, 0.12, < 0.01."""
+    if value == 0:
+        return "0"
+    if value < 0.01:
+        return "< 0.01"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def bytes_text(value: float) -> str:
+    """Bytes, for people: 12 GB."""
+    units = ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)
+    unit, factor = next((of for of in units if value >= of[1]), units[-1])
+    return f"{number_text(value / factor)} {unit}" if value else "0"
+
+
+def beside(texts: Sequence[str]) -> str:
+    """`recommended / published`, or one text where they are the same."""
+    return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
+
+
+def summary(estimates: Sequence[Estimate]) -> Iterator[str]:
+    """A row per table and one in all."""
+    header = ["", "jobs", "GPU-hours", "CPU-hours", "features", "networks", "logits"]
+    rows = []
+    for part in estimates[0].parts:
+        costs = [estimate.total(part) for estimate in estimates]
+        cells = [
+            [f"{len(estimate.parts[part]):,}" for estimate in estimates],
+            [number_text(cost.gpu_hours) for cost in costs],
+            [number_text(cost.cpu_hours) for cost in costs],
+            [bytes_text(cost.features) for cost in costs],
+            [bytes_text(cost.networks) for cost in costs],
+            [bytes_text(cost.logits) for cost in costs],
+        ]
+        rows.append([part, *map(beside, cells)])
+    return markdown(header, rows)
+
+
+def by_stage(estimates: Sequence[Estimate], part: str) -> Iterator[str]:
+    """A row per stage."""
+    rows = []
+    for stage in dict.fromkeys(stage for estimate in estimates for stage in estimate.stages(part)):
+        costs = [estimate.total(part, stage) for estimate in estimates]
+        cells = [
+            [f"{estimate.stages(part)[stage]:,}" for estimate in estimates],
+            [number_text(cost.gpu_hours) for cost in costs],
+            [number_text(cost.cpu_hours) for cost in costs],
+            [bytes_text(cost.disk) for cost in costs],
+        ]
+        rows.append([stage, *map(beside, cells)])
+    return markdown([part, "jobs", "GPU-hours", "CPU-hours", "disk"], rows)
+
+
+def downloads(estimate: Estimate) -> Iterator[str]:
+    """The files of published networks, and their sizes as far as they are known."""
+    files = {job.settings["file"]: job.settings["arch"] for job in estimate.parts[ALL] if job.stage == "convert"}
+    if not files:
+        return
+    sizes = {file: pin.size for file, pin in pins().items() if file in files}
+    text = f"Checkpoints to download: {len(files)} files"
+    if sizes:
+        text += f"; {len(sizes)} of known size, {bytes_text(sum(sizes.values()))}"
+    if rest := [arch for file, arch in files.items() if file not in sizes]:
+        least = bytes_text(sum(4 * parameters(arch) for arch in rest))
+        text += f"; {len(rest)} of unknown size, at least the {least} of their weights"
+    yield ""
+    yield f"{text}."
+
+
+def assumptions(estimates: Sequence[Estimate]) -> Iterator[str]:
+    """A line each, then what an image costs in each network of the experiment."""
+    plan, first = estimates[0].plan, estimates[0]
+    yield "Assumptions:"
+    yield (
+        f"- GPU: {GPU} in bf16, {PEAK / 1e12:,.0f} TFLOP/s at {100 * UTILISATION:.0f} %, {SPEED / 1e12:.0f} TFLOP/s. "
+        "The stages compute in float32: expect three times as much and more."
+    )
+    yield (
+        f"- Training is {1 + BACKWARD} times a forward pass. Starting, and reading features and weights, take no GPU "
+        "time."
+    )
+    yield (
+        "- CPU-hours are of one core: reading images (5 ms for a JPEG file, 1 ms for CIFAR's pixels), "
+        f"{START:.0f} s per job, and logits at {LOGITS_PER_SECOND / 1e6:.0f} MB/s. A job reads images by its threads "
+        "while its GPU waits."
+    )
+    features = plan.config.features
+    yield f"- Features: {features.dtype}, views: {features.views}. Networks: float32, downloaded ones without heads."
+    targets = {target_of(job).artifact: target_of(job) for job in first.parts[ALL] if job.stage == "extract"}
+    yield from (_images_line(first.plan, target) for target in targets.values())
+    for name, probe in plan.config.probes.items():
+        settings = len(probe.learning_rates) * len(probe.weight_decays)
+        yield f"- Linear probes {name}: {settings} settings x {probe.epochs} epochs, trained together, by both rules."
+    yield from _finetuning_lines(estimates)
+    yield from _networks_lines(first)
+
+
+def _images_line(plan: Plan, target: Planned) -> str:
+    try:
+        counts = Costs(plan).counts(target)
+    except NotKnown:
+        card = card_path(plan.config.results, target)
+        return f"- {target.artifact}: how many images is not known before {card} is made."
+    return f"- {target.artifact}: {', '.join(f'{count:,} {split}' for split, count in counts.items())} images."
+
+
+def _finetuning_lines(estimates: Sequence[Estimate]) -> Iterator[str]:
+    for target, of in estimates[0].plan.finetunings.items():
+        grids = [estimate.plan.settings(target).values() for estimate in estimates]
+        counts = beside([str(len(settings)) for settings in grids])
+        epochs = beside([", ".join(map(str, sorted({epochs for _, _, epochs in settings}))) for settings in grids])
+        yield f"- Fine-tuning on {target}: {counts} settings x {epochs} epochs; second stage x {of.two_stage.epochs}."
+    for target, others in estimates[0].plan.published.items():
+        yield f"- Networks fine-tuned by others on {target}: second stage x {others.two_stage.epochs}."
+
+
+def _networks_lines(estimate: Estimate) -> Iterator[str]:
+    jobs = [job for job in estimate.parts[ALL] if "transform" in job.settings and trunks(job)]
+    pairs = dict.fromkeys((arch, image_size(job)) for job in jobs for arch in trunks(job))
+    rows = []
+    for arch, size in sorted(pairs):
+        try:
+            forward = 2 * multiply_adds(arch, size) / 1e9
+            numbers = [forward, (1 + BACKWARD) * forward, parameters(arch) / 1e6]
+            rows.append([arch, str(size), *map(number_text, numbers)])
+        except NotKnown:
+            rows.append([arch, str(size), "not known", "not known", "not known"])
+    if rows:
+        yield ""
+        yield from markdown(["network", "pixels", "GFLOP forward", "GFLOP training", "million parameters"], rows)
+
+
+def report(path: Path, missing: bool = False) -> Iterator[str]:
+    """Lines for people. missing : leave out what exists."""
+    plans = load_plans(path)
+    estimates = [Estimate(plan, missing) for plan in plans.values()]
+    left_out = " What exists already is left out." if missing else ""
+    grids = f" Where grids differ: {' / '.join(plans)}." if len(plans) > 1 else ""
+    yield (
+        f"{path}: what it costs.{grids}{left_out} Tables share jobs; in all, each is counted once, so the tables add "
+        "up to more."
+    )
+    yield ""
+    yield from summary(estimates)
+    yield from downloads(estimates[0])
+    unknown = [estimate.total(ALL).unknown for estimate in estimates]
+    if any(unknown):
+        yield ""
+        yield f"Not known, and counted as nothing: {beside([str(count) for count in unknown])} jobs."
+    for part in estimates[0].parts:
+        yield ""
+        yield from by_stage(estimates, part)
+    yield ""
+    yield from assumptions(estimates)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m rrl.costs", description=__doc__.partition("\n")[0])
+    parser.add_argument("config", type=Path, nargs="?", default=Path("config.yaml"), help="default: config.yaml")
+    parser.add_argument("--missing", action="store_true", help="leave out what exists already")
+    arguments = parser.parse_args(argv)
+    for line in report(arguments.config, arguments.missing):
+        print(line)
+
+
+if __name__ == "__main__":
+    run(main)

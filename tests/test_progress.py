@@ -1,0 +1,146 @@
+"""How far the tiny experiment is, against what Snakemake would run."""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import CLONE, edited, planned_jobs
+
+from rrl.errors import UserError
+from rrl.progress import main
+
+CONFIG = "workflow/config/tiny.yaml"
+ROOT = "results/tiny"
+RUN = "erm-s0.mnist.heldout-lr0.1-wd0.0005-e2"
+STAGES = {"finetune_kept": "finetune", "ensemble_finetune": "ensemble"}  # of rules named otherwise
+
+
+def progress(folder: Path, config: str = CONFIG) -> str:
+    command = [sys.executable, "-m", "rrl.progress", config]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def to_run(output: str, part: str) -> dict[str, int]:
+    """Stage -> jobs that are still to run, of a table or `In all`."""
+    (line,) = re.findall(rf"^{part}.*?Jobs to run: ([^\n]*)$", output, flags=re.MULTILINE | re.DOTALL)
+    return {stage: int(count) for count, stage in re.findall(r"([\d,]+) (\w+)", line.partition("(")[2])}
+
+
+def snakemake_runs(folder: Path) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for rule, count in planned_jobs(folder).items():
+        found[STAGES.get(rule, rule)] = found.get(STAGES.get(rule, rule), 0) + count
+    return found
+
+
+@contextmanager
+def gone(folder: Path, *names: str) -> Iterator[None]:
+    """Files or folders of the results taken away, then put back."""
+    aside = folder / "aside"
+    aside.mkdir()
+    try:
+        for number, name in enumerate(names):
+            shutil.move(folder / ROOT / name, aside / str(number))
+        yield
+    finally:
+        for number, name in enumerate(names):
+            shutil.move(aside / str(number), folder / ROOT / name)
+        aside.rmdir()
+
+
+def test_a_complete_experiment(tiny: Path) -> None:
+    assert progress(tiny) == (
+        "table1: current. Of 6 records 6 are current, 0 stale, 0 missing.\n"
+        "Jobs to run: none.\n"
+        "\n"
+        "table2: current. Of 14 records 14 are current, 0 stale, 0 missing.\n"
+        "Jobs to run: none.\n"
+        "\n"
+        "In all, each job once. Jobs to run: none.\n"
+    )
+
+
+def test_a_deleted_record_is_missing(tiny: Path) -> None:
+    with gone(tiny, "records/mnist/cat2/ensemble.json"):
+        output, planned = progress(tiny), snakemake_runs(tiny)
+    assert "table1: current. Of 6 records 6 are current, 0 stale, 0 missing.\nJobs to run: none.\n" in output
+    assert (
+        "table2: current. Of 14 records 13 are current, 0 stale, 1 missing.\n"
+        "| current records | fashion-source | mnist 5-shot | mnist 10-shot |\n"
+        "|-----------------|---------------:|-------------:|--------------:|\n"
+        "| CAT2^sub        |            1/1 |          0/1 |           0/1 |\n"
+        "Jobs to run: 2 (1 ensemble, 1 table).\n"
+    ) in output
+    assert to_run(output, "In all") == planned == {"ensemble": 1, "collect": 1, "table": 1, "figure": 1}
+
+
+def test_a_changed_setting_makes_records_stale(tiny: Path) -> None:
+    with edited(tiny / CONFIG, "shots: [5, 10]", "shots: [5, 10, 11]"):
+        output, planned = progress(tiny), snakemake_runs(tiny)
+    assert "table1: current. Of 6 records 6 are current, 0 stale, 0 missing.\nJobs to run: none.\n" in output
+    assert "table2: stale. Of 14 records 7 are current, 7 stale, 0 missing.\n" in output
+    assert "| ERM             |            2/2 | 0/2, 2 stale |  0/2, 2 stale |\n" in output
+    assert to_run(output, "table2") == {"probe": 7 - 2 + 2, "ensemble": 2, "table": 1}
+    assert to_run(output, "In all") == planned
+
+
+def test_stale_and_missing_are_told_apart(tiny: Path) -> None:
+    with (
+        edited(tiny / CONFIG, "shots: [5, 10]", "shots: [5, 10, 11]"),
+        gone(tiny, "records/mnist/erm-s1/linear_probe.json", "table2.csv"),
+    ):
+        output = progress(tiny)
+    assert "table2: missing. Of 14 records 7 are current, 6 stale, 1 missing.\n" in output
+    assert "| ERM             |            2/2 | 0/2, 1 stale |  0/2, 1 stale |\n" in output
+
+
+CHANGES = {
+    "a file of a table": ["table1.csv"],
+    "features that nothing is to be made of": ["features/mnist/erm-s0.json", "features/mnist/erm-s0"],
+    "features, and a record that is made of them": [
+        "features/mnist/wide2-s0.json", "features/mnist/wide2-s0", "records/mnist/wide2-s0/linear_probe.json",
+    ],
+    "a kept network, its features, and a record of two stages": [
+        f"networks/{RUN}.json", f"networks/{RUN}.safetensors", f"features/mnist/{RUN}.json", f"features/mnist/{RUN}",
+        "representations/mnist/cat2.heldout-lr0.1-wd0.0005-e2.json", "records/mnist/cat2/two_stage.json",
+    ],
+    "a run of fine-tuning, and the record of it": [
+        f"finetuned/{RUN}.json", "records/mnist/erm-s0/finetune.json",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("names", CHANGES.values(), ids=CHANGES)
+def test_what_is_to_run_is_what_snakemake_would_run(tiny: Path, names: list[str]) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(gone(tiny, *names))
+        assert to_run(progress(tiny), "In all") == snakemake_runs(tiny)
+
+
+def test_nothing_made(tiny: Path) -> None:
+    with gone(tiny, ""):
+        output, planned = progress(tiny), snakemake_runs(tiny)
+    assert "table1: missing. Of 6 records 0 are current, 0 stale, 6 missing.\nJobs to run: " in output
+    assert "table2: missing. Of 14 records 0 are current, 0 stale, 14 missing.\nJobs to run: " in output
+    assert to_run(output, "In all") == planned and sum(planned.values()) > 80
+
+
+def test_the_papers_config_is_told_in_seconds() -> None:
+    code = "import sys; from rrl.progress import main; main([]); assert 'torch' not in sys.modules"
+    started = time.time()
+    result = subprocess.run([sys.executable, "-c", code], cwd=CLONE, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert time.time() - started < 15
+    assert re.search(r"^table4: \w+\. Of 118 records ", result.stdout, flags=re.MULTILINE)
+    assert sum(to_run(result.stdout, "In all").values()) <= 1169
+
+
+def test_a_missing_config_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="missing; name the config"):
+        main([str(tmp_path / "none.yaml")])
