@@ -41,12 +41,20 @@ RECORDS = [
     record("cat2", "linear_probe", {"all": 0.7, "20": 0.5}),
     record("cat2", "ensemble", {"all": 0.65, "20": 0.55}),
 ]
-ERM = {"method": "ERM", "ensemble": False, "representations": ["erm-s0", "erm-s1"], "transfers": ["linear_probe"] * 2}
-CAT = {"method": "CAT2", "ensemble": False, "representations": ["cat2"], "transfers": ["linear_probe"] * 2}
-SUB = {"method": "CAT2", "ensemble": True, "representations": ["cat2"], "transfers": ["ensemble"] * 2}
+ERM = {
+    "method": "ERM",
+    "ensemble": False,
+    "representations": ["erm-s0", "erm-s1"],
+    "transfers": ["linear_probe"] * 2,
+    "paper": [None] * 2,
+}
+CAT = {**ERM, "method": "CAT2", "representations": ["cat2"]}
+SUB = {**CAT, "ensemble": True, "transfers": ["ensemble"] * 2}
 LAYOUT = {
     "caption": "A caption.",
     "selections": ["heldout", "paper"],
+    "grid": "own",
+    "views": 1,
     "columns": [
         {"transfer": "linear_probe", "target": "mnist", "shots": "all"},
         {"transfer": "linear_probe", "target": "mnist", "shots": 20},
@@ -130,7 +138,45 @@ def test_a_cell_that_does_not_exist_is_blank_and_no_number() -> None:
     assert "averaged heads, untrained" in markdown(layout, cells) and "& -- \\" in latex(layout, cells)
 
 
+def test_the_papers_values_stand_beside_ours_and_marks_where_they_are_beyond_error_and_spread() -> None:
+    """Under the rule paper alone. 56.0 ± 7.1 and 41.0 ± .01; 71.0 and 51.0 of one window."""
+    rows = [
+        {**LAYOUT["rows"][0], "paper": [{"top1": 50.0, "error": 0.02}, {"top1": 40.97, "error": 0.01}]},
+        {**LAYOUT["rows"][1], "paper": [{"top1": 71.02, "error": 0.02}, {"top1": 51.021, "error": 0.02}]},
+        LAYOUT["rows"][2],
+    ]
+    layout = {**LAYOUT, "rows": rows, "grid": "recommended"}
+    cells = summarise(layout, RECORDS)
+    lines = [line for line in markdown(layout, cells).splitlines() if line.startswith("|")]
+    shown = [[cell.strip() for cell in line.strip("|").split("|")][4:] for line in lines]
+    assert shown[2:5] == [["55.0 ± 7.1 [51.9, 58.1]", "40.0 ± 0.0 [37.0, 43.1]"], shown[3], shown[4]]
+    assert shown[7:] == [
+        ["56.0 ± 7.1 [52.9, 59.0]; paper 50.00, +6.00", "41.0 ± 0.0 [38.0, 44.1]; paper 40.97, +0.08*"],
+        ["71.0 [68.1, 73.7]; paper 71.02, -0.02", "51.0 [47.9, 54.1]; paper 51.02, -0.02*"],
+        ["66.0 [63.0, 68.9]", "56.0 [52.9, 59.0]"],
+    ]
+    table = wide(layout, cells)
+    assert list(table.columns[6:14]) == [
+        "mnist mean", "mnist std", "mnist test low", "mnist test high",
+        "mnist paper", "mnist paper error", "mnist difference", "mnist beyond",
+    ]  # fmt: skip
+    assert table["mnist difference"].iloc[3] == pytest.approx(6.0) and table["mnist difference"].isna().sum() == 4
+    assert table["mnist 20-shot beyond"].tolist()[3:5] == [True, True]
+    text = markdown(layout, cells)
+    assert "the published value, and ours minus it" in text and "1 cached views" in text
+    assert "Grid" not in text  # which is about fine-tuning
+
+
+def test_the_note_names_the_grid_of_fine_tuning() -> None:
+    columns = [{"transfer": "finetune", "target": "mnist", "shots": "all"}]
+    rows = [{**LAYOUT["rows"][0], "transfers": ["finetune"], "paper": [None]}]
+    records = [record(name, "finetune", {"all": 0.5}) for name in ("erm-s0", "erm-s1")]
+    for grid, words in (("recommended", "Grid `recommended`: the learning rate"), ("published", "all settings that")):
+        layout = {**LAYOUT, "columns": columns, "rows": rows, "grid": grid}
+        assert words in markdown(layout, summarise(layout, records))
+
+
 def test_labels() -> None:
-    assert [parameters_text(count) for count in (19_480, 23_508_032, 375_378_176)] == ["19.5k", "23.5M", "375.4M"]
+    assert [parameters_text(count) for count in (19_480, 23_508_032, 375_378_176)] == ["19.5k", "23.5M", "375M"]
     assert column_label({"transfer": "linear_probe", "target": "mnist", "shots": "all"}) == "mnist"
     assert column_label({"transfer": "two_stage", "target": "mnist", "shots": 5}) == "two-stage: mnist 5-shot"
