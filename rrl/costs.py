@@ -63,6 +63,7 @@ class Facts:
 # Not in architecture_names.py: what is written there is part of the version of each stage that has to do with networks.
 FACTS = {
     "resnet8": Facts(28, (630_784, 14_112), (19_072, 408)),
+    "resnet8rgb": Facts(32, (753_664, 55_296), (19_072, 552)),
     "cifar_resnet18": Facts(32, (553_648_128, 1_769_472), (11_157_504, 11_328)),
     "resnet50": Facts(224, (3_969_122_304, 118_013_952), (23_445_504, 62_528)),
     "resnet152": Facts(224, (11_511_578_624, 0), (58_143_808, 0)),
@@ -159,7 +160,7 @@ def counted(arch: str, size: int | None) -> tuple[int, int, int]:
             trunk = build_trunk(arch, size).eval()
             with FlopCounterMode(display=False) as counter:
                 trunk(torch.empty(1, 3, size or 224, size or 224))
-    except (NotImplementedError, RuntimeError, TypeError, ValueError):
+    except (AssertionError, RuntimeError, TypeError, ValueError):
         raise NotKnown(arch) from None
     return counter.get_total_flops() // 2, parameter_count(trunk), trunk.feature_dim
 
@@ -464,21 +465,21 @@ def beside(texts: Sequence[str]) -> str:
     return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
 
 
+def cells(costs: Sequence[Cost], *names: str) -> Iterator[str]:
+    """Hours, or bytes, of all grids side by side; `+ ?` where the cost of a job is not known."""
+    for name in names:
+        text = number_text if name.endswith("hours") else bytes_text
+        yield beside([text(getattr(cost, name)) + (" + ?" if cost.unknown else "") for cost in costs])
+
+
 def summary(estimates: Sequence[Estimate]) -> Iterator[str]:
     """A row per table and one in all."""
     header = ["", "jobs", "GPU-hours", "CPU-hours", "features", "networks", "logits"]
     rows = []
     for part in estimates[0].parts:
         costs = [estimate.total(part) for estimate in estimates]
-        cells = [
-            [f"{len(estimate.parts[part]):,}" for estimate in estimates],
-            [number_text(cost.gpu_hours) for cost in costs],
-            [number_text(cost.cpu_hours) for cost in costs],
-            [bytes_text(cost.features) for cost in costs],
-            [bytes_text(cost.networks) for cost in costs],
-            [bytes_text(cost.logits) for cost in costs],
-        ]
-        rows.append([part, *map(beside, cells)])
+        jobs = beside([f"{len(estimate.parts[part]):,}" for estimate in estimates])
+        rows.append([part, jobs, *cells(costs, "gpu_hours", "cpu_hours", "features", "networks", "logits")])
     return markdown(header, rows)
 
 
@@ -487,13 +488,8 @@ def by_stage(estimates: Sequence[Estimate], part: str) -> Iterator[str]:
     rows = []
     for stage in dict.fromkeys(stage for estimate in estimates for stage in estimate.stages(part)):
         costs = [estimate.total(part, stage) for estimate in estimates]
-        cells = [
-            [f"{estimate.stages(part)[stage]:,}" for estimate in estimates],
-            [number_text(cost.gpu_hours) for cost in costs],
-            [number_text(cost.cpu_hours) for cost in costs],
-            [bytes_text(cost.disk) for cost in costs],
-        ]
-        rows.append([stage, *map(beside, cells)])
+        jobs = beside([f"{estimate.stages(part)[stage]:,}" for estimate in estimates])
+        rows.append([stage, jobs, *cells(costs, "gpu_hours", "cpu_hours", "disk")])
     return markdown([part, "jobs", "GPU-hours", "CPU-hours", "disk"], rows)
 
 

@@ -38,10 +38,16 @@ def list_all(folders: list[str], threads: int) -> list[tuple[list[str], list[str
 
 
 def opener(folder: Path) -> Open:
-    """What opens an image by its path below a folder; raises Unreadable."""
+    """What opens an image by its path below a folder, as RGB; raises Unreadable.
+
+    Not turned as EXIF says, nor with alpha laid on white: the published code does neither, and a few of these images
+    would be others.
+    """
 
     def open_(reference: Reference) -> Image.Image:
-        return read_picture(folder / str(reference))
+        picture = read_picture(folder / str(reference)).convert("RGB")
+        picture.info.clear()
+        return picture
 
     return open_
 

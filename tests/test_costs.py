@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import CLONE
+from conftest import CLONE, copy_clone, planned_jobs
 from torch.utils.flop_counter import FlopCounterMode
 
 from rrl.architecture_names import FIXED, WIDENED
@@ -27,6 +27,7 @@ from rrl.costs import (
     Estimate,
     NotKnown,
     behind,
+    cells,
     counted,
     distinct,
     feature_dim,
@@ -62,7 +63,7 @@ def estimates(plans: dict[str, Plan]) -> dict[str, Estimate]:
 @pytest.mark.parametrize(
     ("arch", "size"),
     [
-        ("resnet8", 28), ("resnet8w2", 28), ("4xresnet8", 28),
+        ("resnet8", 28), ("resnet8w2", 28), ("4xresnet8", 28), ("resnet8rgb", 32), ("resnet8rgbw2", 64),
         ("cifar_resnet18", 32), ("cifar_resnet18w2", 32), ("cifar_resnet18w4", 32),
         ("resnet50", 224), ("resnet50w2", 224), ("resnet50w4", 224), ("resnet50w5", 224), ("2xresnet50", 224),
         ("resnet50", 384), ("resnet152", 224), ("resnet152", 384),
@@ -75,7 +76,7 @@ def test_constants_are_what_torch_counts(arch: str, size: int) -> None:
     with torch.device("meta"), torch.no_grad():
         trunk = build_trunk(arch, size).eval()
         with FlopCounterMode(display=False) as counter:
-            trunk(torch.empty(1, 1 if "resnet8" in arch else 3, size, size))
+            trunk(torch.empty(1, 1 if size == 28 else 3, size, size))
     native = size <= 224
     # The squeeze and excitation of RegNets does not grow with the image, position embeddings do.
     assert 2 * multiply_adds(arch, size) == pytest.approx(counter.get_total_flops(), rel=0 if native else 1e-3)
@@ -90,8 +91,9 @@ def test_every_architecture_has_its_constants() -> None:
 def test_models_of_libraries_are_counted_if_they_can_be_run_without_weights() -> None:
     assert counted("torchvision/resnet50", 224) == (RESNET50, 23_508_032, 2048)
     assert (multiply_adds("2xtimm/resnet50", 224), parameters("2xtimm/resnet50")) == (2 * RESNET50, 2 * 23_508_032)
-    with pytest.raises(NotKnown):
-        multiply_adds("timm/vit_base_patch16_224", 225)
+    for arch, size in (("torchvision/regnet_y_400mf", 224), ("torchvision/vit_b_16", 100)):
+        with pytest.raises(NotKnown):
+            multiply_adds(arch, size)
     with pytest.raises(UserError, match="has no such model"):
         multiply_adds("timm/no_such_model", 224)
 
@@ -228,18 +230,18 @@ def test_what_is_not_known_is_counted(plans: dict[str, Plan], tmp_path: Path) ->
     assert costs.of(Planned("a_new_stage", "records/x", {})) == unknown
     known = Planned("extract", "features/imagenet/a-s0", settings, (imagenet(), network))
     assert costs.of(known).features == 1_331_167 * (2 * 512 + 8)
+    assert list(cells([Cost(cpu_hours=2), unknown], "cpu_hours", "disk")) == ["2.0 / < 0.01 + ?", "0 / 0 + ?"]
 
 
 # An experiment
 
 
-def test_jobs_are_those_that_snakemake_would_run() -> None:
-    """docs/workflow.md has the jobs of the demo by rule."""
-    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", (CLONE / "docs/workflow.md").read_text(), flags=re.MULTILINE)
+def test_jobs_are_those_that_snakemake_would_run(tmp_path: Path) -> None:
+    named_otherwise = {"finetune_kept": "finetune", "ensemble_finetune": "ensemble"}
     expected: dict[str, int] = {}
-    for rule, count in rows:
-        stage = {"finetune_kept": "finetune", "ensemble_finetune": "ensemble"}.get(rule, rule)
-        expected[stage] = expected.get(stage, 0) + int(count)
+    for rule, count in planned_jobs(copy_clone(tmp_path), config="demo").items():
+        stage = named_otherwise.get(rule, rule)
+        expected[stage] = expected.get(stage, 0) + count
     assert len(expected) > 10
     assert dict(Estimate(load_plan(DEMO)).stages(ALL)) == expected
 
@@ -249,7 +251,7 @@ def test_tables_add_up_to_more_than_all(estimates: dict[str, Estimate]) -> None:
         together = total(estimate.total(table) for table in estimate.plan.config.tables)
         whole = estimate.total(ALL)
         for of in ("gpu_hours", "cpu_hours", "features", "networks", "logits"):
-            assert getattr(together, of) >= getattr(whole, of) > 0
+            assert (1 + 1e-9) * getattr(together, of) >= getattr(whole, of) > 0
             assert all(getattr(estimate.total(table), of) <= getattr(whole, of) for table in estimate.parts)
         assert sum(len(jobs) for name, jobs in estimate.parts.items() if name != ALL) > len(estimate.parts[ALL])
         assert whole.unknown == 0
@@ -278,7 +280,7 @@ def test_the_papers_config_is_told_without_torch_in_seconds() -> None:
     assert "recommended / published" in result.stdout and "| resnet50w5     |    224 |" in result.stdout
     assert "one A100 in bf16, 312 TFLOP/s at 20 %" in result.stdout
     assert "Fine-tuning on cifar10: 4 / 12 settings x 100 epochs; second stage x 2." in result.stdout
-    assert "Checkpoints to download: 39 files" in result.stdout
+    assert re.search(r"Checkpoints to download: \d+ files; ", result.stdout) and "?" not in result.stdout
 
 
 @pytest.mark.parametrize("path", [TINY, DEMO])

@@ -31,6 +31,7 @@ torch.set_num_threads(1)
 CPU = torch.device("cpu")
 PLAIN = PaddedCrop(0.0, 1.0, 0, False)
 SETTING = "heldout-lr0.1-wd0.0005-e2"
+SELECTED = {"selection": "heldout", "shots": 10}
 
 
 def made_up(count: int, classes: int = 4) -> Split:
@@ -131,7 +132,7 @@ def test_before_training_two_stage_logits_are_the_mean_of_the_members_logits(tin
     heads = Heads.create(weight, bias, 1, batch_norm=False)
     torch.testing.assert_close(logits(heads, features)[:, 0], mean, atol=1e-5, rtol=0)
 
-    (start,) = stage_one([card(tiny, f"representations/mnist/cat2.{SETTING}")], networks)
+    (start,) = stage_one([card(tiny, f"representations/mnist/cat2.{SETTING}")], networks, [SELECTED])
     cached = torch.from_numpy(read_split(start.representation, "val")[0][0]).float()
     alone = [
         whole_network(network).head(torch.from_numpy(read_split_of_network(tiny, network, "val")).float())
@@ -228,7 +229,7 @@ def test_a_representation_is_fine_tuned_as_one_model(tiny: Path) -> None:
 def test_heads_of_other_networks_are_refused(tiny: Path) -> None:
     networks = fine_tuned(tiny)
     with pytest.raises(UserError, match=r"--networks: found .*erm-s1.*has members .*erm-s0"):
-        list(stage_one([card(tiny, f"representations/mnist/cat2.{SETTING}")], networks[::-1]))
+        list(stage_one([card(tiny, f"representations/mnist/cat2.{SETTING}")], networks[::-1], [SELECTED]))
 
 
 def test_the_figure_has_its_text_and_points_and_is_the_same_each_time(tiny: Path) -> None:

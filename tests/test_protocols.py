@@ -26,6 +26,8 @@ from rrl.architectures import Network, build_trunk
 from rrl.config import load_config
 from rrl.heads import Data, HeadTraining, Setting, initial_head, train_heads
 from rrl.randomness import generator, shuffled
+from rrl.runs import setting_name
+from rrl.schema import Finetuning
 from rrl.train import Recipe, parameter_groups, train
 
 torch.set_num_threads(1)  # the tensors are small: threads would only wait for each other
@@ -64,28 +66,46 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+TARGET = {"CIFAR": "cifar", "iNaturalist": "inaturalist18"}
+
+
 def declared(protocol: str) -> dict[str, Any]:
-    """What config.yaml says where it has the protocol, by the keys of PUBLISHED."""
-    match protocol:
-        case "pretrain ImageNet":
-            return CONFIG.recipes["erm"].model_dump()
-        case "probe CIFAR" | "probe iNaturalist":
-            found = CONFIG.probes["cifar" if protocol == "probe CIFAR" else "paper"].model_dump()
-        case "fine-tune CIFAR":
-            found = CONFIG.finetunings["cifar"].model_dump()
-            (found["epochs"],) = found["epochs"]
-        case "two-stage CIFAR":
-            finetuning = CONFIG.finetunings["cifar"].model_dump()
-            found = finetuning["two_stage"] | {"weight_decays": finetuning["weight_decays"], "batch_norm": False}
-    (found["learning_rate"],) = found["learning_rates"]
-    return found | {"weight_decay": found["weight_decays"]}
+    """What config.yaml says where it has the protocol, by the keys of PUBLISHED. Of learning rates and epochs of
+    fine-tuning the published grid, if the one of PUBLISHED is in it."""
+    what, where = protocol.split()
+    if what == "pretrain":
+        return CONFIG.recipes["erm"].model_dump()
+    if what == "probe":
+        found = CONFIG.probes[TARGET[where]].model_dump()
+        (found["learning_rate"],) = found["learning_rates"]
+        return found | {"weight_decay": found["weight_decays"]}
+    finetuning = CONFIG.finetunings[TARGET[where]].model_dump()
+    if what == "two-stage":
+        found = finetuning["two_stage"] | {"weight_decays": finetuning["weight_decays"], "batch_norm": False}
+        (found["learning_rate"],) = found["learning_rates"]
+        return found | {"weight_decay": found["weight_decays"]}
+    rates, epochs = PUBLISHED_GRID[where]
+    assert finetuning["learning_rates"] == {"recommended": [0.01], "published": rates}
+    assert finetuning["epochs"] in ({"recommended": [100], "published": epochs}, epochs)
+    assert PUBLISHED[protocol]["learning_rate"] in rates and PUBLISHED[protocol]["epochs"] in epochs
+    number = {"learning_rate": PUBLISHED[protocol]["learning_rate"], "epochs": PUBLISHED[protocol]["epochs"]}
+    return finetuning | number | {"weight_decay": finetuning["weight_decays"]}
 
 
-@pytest.mark.parametrize(
-    "protocol", [name for name in PUBLISHED if name.split()[1] != "iNaturalist" or "probe" in name]
-)
+PUBLISHED_GRID = {"CIFAR": ([0.005, 0.01, 0.05], [100]), "iNaturalist": ([0.005, 0.01, 0.05], [50, 100])}
+
+
+@pytest.mark.parametrize("protocol", PUBLISHED)
 def test_the_config_of_the_paper_has_the_published_numbers(protocol: str) -> None:
     assert {key: declared(protocol)[key] for key in PUBLISHED[protocol]} == PUBLISHED[protocol]
+
+
+def test_two_stage_lists_what_the_published_code_starts_from() -> None:
+    """Learning rate .01 and 100 epochs, at every weight decay."""
+    for name in ("cifar", "inaturalist18", "swav"):
+        of = CONFIG.finetunings[name]
+        assert isinstance(of, Finetuning)
+        assert of.two_stage.settings == [setting_name(0.01, decay, 100) for decay in of.weight_decays]
 
 
 @dataclass

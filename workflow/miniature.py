@@ -55,6 +55,12 @@ def substituted(config: dict[str, Any], name: str) -> dict[str, Any]:
     small["representations"] = {key: _representation(of) for key, of in config["representations"].items()}
     small["probes"] = {key: _training(of) | {"batch_size": 8} for key, of in config["probes"].items()}
     small["finetunings"] = {key: _finetuning(of) for key, of in config["finetunings"].items()}
+    for section in ("tables", "figures"):
+        warned = {
+            key: of | {"caption": f"Miniature, whose numbers mean nothing. {of['caption']}"}
+            for key, of in config[section].items()
+        }
+        small[section] = warned
     return small
 
 
