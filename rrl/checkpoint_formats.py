@@ -36,6 +36,7 @@ from rrl.errors import UserError
 FORMATS = ("rrl", "swav", "vissl", "vit-npz", "torchvision", "auto")
 Tensors = dict[str, Tensor]
 Head = tuple[Tensor, Tensor]  # weight (C, D), bias (C,)
+COUNTER = ".num_batches_tracked"
 HEADS = ("fc", "head", "head.fc", "classifier", "linear", "module.classifier.linear")
 
 
@@ -52,9 +53,11 @@ def read_checkpoint(path: Path, arch: str, format: str) -> tuple[Tensors, Head |
         format = recognise(tensors)
     bring = BRING.get(format)
     if bring is None:
-        return by_prefix(tensors, path, arch, only="" if format == "torchvision" else None)
+        trunk, head = by_prefix(tensors, path, arch, only="" if format == "torchvision" else None)
+        return completed(trunk, arch), head
     trunk, head = bring(tensors, arch)
     check(trunk, path, arch)
+    trunk = completed(trunk, arch)
     if head is not None and (width := parse_architecture(arch).feature_dim) not in (None, head[0].shape[1]):
         raise UserError(f"{path}: its head is for {head[0].shape[1]} features, {arch} has {width}")
     return trunk, head
@@ -296,7 +299,8 @@ class _Shapes(TorchFunctionMode):
 def mistakes(trunk: Tensors, arch: str) -> list[str]:
     """What keeps tensors from being the trunk of an architecture."""
     shapes = expected_shapes(arch)
-    found = [f"missing: {_some(sorted(set(shapes) - set(trunk)))}"] if set(shapes) - set(trunk) else []
+    missing = sorted(key for key in set(shapes) - set(trunk) if not key.endswith(COUNTER))
+    found = [f"missing: {_some(missing)}"] if missing else []
     if extra := sorted(set(trunk) - set(shapes)):
         found.append(f"unexpected: {_some(extra)}")
     for key in sorted(set(shapes) & set(trunk)):
@@ -304,6 +308,15 @@ def mistakes(trunk: Tensors, arch: str) -> list[str]:
             found.append(f"{key}: found shape {tuple(trunk[key].shape)}, {arch} has {tuple(shapes[key])}")
             break
     return found
+
+
+def completed(trunk: Tensors, arch: str) -> Tensors:
+    """With zero for each of batch norm's counters that is missing, as PyTorch itself reads files of before 0.4.1.
+
+    (Among them torchvision's first networks. A counter is of batches that a layer has seen; no output depends on it.)
+    """
+    counters = {key for key in expected_shapes(arch) if key.endswith(COUNTER)}
+    return trunk | {key: torch.zeros((), dtype=torch.int64) for key in counters - set(trunk)}
 
 
 def _resizable(key: str, value: Tensor, shape: torch.Size) -> bool:

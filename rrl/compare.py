@@ -69,6 +69,8 @@ def understand(words: Sequence[str], preprocess: Sequence[tuple[str, str]]) -> l
     """
     if len(words) < 2:
         raise UserError("one network: name two or more to compare")
+    if repeated := [word for word in words if list(words).count(word) > 1]:
+        raise UserError(f"{repeated[0]}: named twice")
     given = dict(preprocess)
     for word in given:
         if word not in words:
@@ -80,8 +82,7 @@ def understand(words: Sequence[str], preprocess: Sequence[tuple[str, str]]) -> l
         name = name_of(label)
         if name in taken:
             name = f"{name}-{hashlib.sha256(word.encode()).hexdigest()[:6]}"
-        if name in taken:
-            raise UserError(f"{word}: named twice")
+            label = word
         taken.add(name)
         networks.append(Compared(label, name, arch, file, _transform(word, arch, file, given.get(word))))
     return networks

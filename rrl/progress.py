@@ -14,12 +14,23 @@ from pathlib import Path
 from rrl.cells import column_label, label
 from rrl.command import run
 from rrl.costs import ALL, behind, distinct, identity, load_plan, markdown
+from rrl.members import SPLITS
 from rrl.plan import Plan, Planned
 from rrl.schema import Column, Row, Table
 from rrl.why import NOT_MADE, reason
 
 CURRENT, STALE, MISSING = "current", "stale", "missing"
-TABLE_FILES = (".csv", ".md", ".tex")
+SPLIT_FILES = tuple(f"/{split}.h5" for split in SPLITS)
+# Files beside a card, without which the job runs again where they are needed: by stage, else by folder.
+FILES = {
+    "table": (".csv", ".md", ".tex"),
+    "figure": (".svg", ".png"),
+    "features": SPLIT_FILES,
+    "representations": SPLIT_FILES,
+    "networks": (".safetensors",),
+    "finetuned": (".h5",),
+    "targets": (".csv",),
+}
 
 
 class Progress:
@@ -31,9 +42,9 @@ class Progress:
         self._reasons: dict[str, str] = {}
 
     def reason(self, job: Planned) -> str:
-        """Why a job would run; empty if its card is the planned one and, of a table, its files are there too."""
+        """Why a job would run; empty if its card is the planned one and its files are there too."""
         if job.artifact not in self._reasons:
-            suffixes = TABLE_FILES if job.stage == "table" else ()
+            suffixes = FILES.get(job.stage) or FILES.get(job.artifact.partition("/")[0], ())
             whole = all(Path(self.results, job.artifact + suffix).exists() for suffix in suffixes)
             self._reasons[job.artifact] = reason(self.results, job) if whole else NOT_MADE
         return self._reasons[job.artifact]
@@ -64,12 +75,18 @@ class Progress:
                 if job.artifact in needed and self.reason(job):
                     running.add(job.artifact)
                 if job.artifact in running:
-                    needed.update(source.artifact for source in job.inputs)
+                    needed.update(source.artifact for source in read_by(job))
             made = {identity(job) for job in jobs if job.artifact in running}
             for job in jobs:
                 if identity(job) in made or any(source.artifact in running for source in job.inputs):
                     running.add(job.artifact)
         return distinct(job for job in jobs if job.artifact in running)
+
+
+def read_by(job: Planned) -> list[Planned]:
+    """What a job reads: its inputs, and the features that representations among them are only references to."""
+    joined = [source for source in job.inputs if source.stage == "represent"]
+    return [*job.inputs, *(features for source in joined for features in source.inputs)]
 
 
 def counts_text(counts: Counter[str], total: int) -> str:

@@ -558,3 +558,23 @@ def test_the_docs_have_every_architecture_of_the_sizes_test() -> None:
     text = (CLONE / "docs/networks.md").read_text()
     for name in [*WIDENED, *FIXED]:
         assert f"`{name}`" in text or f"`_{name.rpartition('_')[2]}`" in text, name
+
+
+def test_counters_of_batch_norm_may_be_missing(tmp_path: Path) -> None:
+    """As in torchvision's first networks; nothing else may."""
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    model = resnet18()
+    state = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
+    torch.save(state, tmp_path / "old.pth")
+    convert(tmp_path / "old.pth", tmp_path / "new.safetensors", arch="torchvision/resnet18", format="auto")
+    images = torch.rand(2, 3, 64, 64)
+    model.fc = torch.nn.Identity()
+    with torch.inference_mode():
+        found, expected = load(tmp_path / "new.safetensors")(images), model.eval()(images)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    state.pop("layer1.0.bn1.running_mean")
+    torch.save(state, tmp_path / "cut.pth")
+    with pytest.raises(UserError, match="missing: model.layer1.0.bn1.running_mean"):
+        convert(tmp_path / "cut.pth", tmp_path / "cut.safetensors", arch="torchvision/resnet18", format="auto")

@@ -15,9 +15,9 @@ from rrl import code_version as versions
 from rrl.command import flags
 
 STAGES = [
-    "target", "image_target", "convert", "user_network", "library_network", "pretrain", "random_network",
-    "extract", "represent", "probe", "best_subset", "finetune", "merge", "two_stage", "averaged_head",
-    "ensemble", "collect", "table", "figure",
+    "target", "image_target", "paper_target", "convert", "user_network", "library_network", "pretrain",
+    "random_network", "distill", "extract", "represent", "probe", "best_subset", "finetune", "merge",
+    "two_stage", "averaged_head", "ensemble", "collect", "table", "figure",
 ]  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def to_run(output: str, part: str) -> dict[str, int]:
     """Stage -> jobs that are still to run, of a table or `In all`."""
     (found,) = re.findall(rf"^{part}.*?Jobs to run: ([^\n]*)$", output, flags=re.MULTILINE | re.DOTALL)
     return {
-        stage: int(count.replace(",", "")) for count, stage in re.findall(r"([\d,]+) (\w+)", found.partition("(")[2])
+        stage: int(count.replace(",", "")) for count, stage in re.findall(r"(\d[\d,]*) (\w+)", found.partition("(")[2])
     }
 
 
@@ -114,6 +114,9 @@ def test_stale_and_missing_are_told_apart(tiny: Path) -> None:
 
 CHANGES = {
     "a file of a table": ["table1.csv"],
+    "a file of features, and a record that is made of it": [
+        "features/mnist/erm-s0/val.h5", "records/mnist/cat2/linear_probe.json",
+    ],
     "features that nothing is to be made of": ["features/mnist/erm-s0.json", "features/mnist/erm-s0"],
     "features, and a record that is made of them": [
         "features/mnist/wide2-s0.json", "features/mnist/wide2-s0", "records/mnist/wide2-s0/linear_probe.json",
