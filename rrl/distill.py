@@ -14,6 +14,7 @@ Source: a head per teacher, Zhang et al. 2022 (Rich Feature Construction); T^2, 
 paper is not published.
 """
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ from rrl.provenance import Card, remake
 from rrl.randomness import generator, shuffled, stream
 from rrl.stored_networks import save_network
 from rrl.train import RECIPE_FLAGS, Objective, Recipe, train
+from rrl.training_state import Saved
 from rrl.transforms import TRANSFORM_FLAG, Transform, parse_transform
 
 ROWS = 8192  # of features that a head is applied to at once
@@ -121,11 +123,16 @@ def logits_of(
 
 
 def view_batches(
-    data: Split, transform: Transform, draws: list[str | None], logits: Tensor, batch_size: int, seed: int, epoch: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """One pass over the view of an epoch: images (B, channels, height, width) and teachers' logits (B, K, C)."""
+    data: Split, transform: Transform, draws: list[str | None], logits: Tensor, batch_size: int, seed: int, epoch: int,
+    skipped: int = 0,
+) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
+    """One pass over the view of an epoch: images (B, channels, height, width) and teachers' logits (B, K, C).
+
+    skipped : number of batches that are left out at the beginning.
+    """
     view = epoch % len(draws)
-    for chosen in shuffled(len(data.labels), batch_size, generator("batches", seed, epoch)):
+    order = shuffled(len(data.labels), batch_size, generator("batches", seed, epoch))
+    for chosen in itertools.islice(order, skipped, None):
         yield inputs(data, chosen.numpy(), transform, draws[view]), logits[view, chosen]
 
 
@@ -156,18 +163,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     trunk = build_trunk(arguments.arch, getattr(transform, "size", None))
     student = Network(trunk, logits.shape[2] * logits.shape[3])  # a linear head per teacher, side by side
     student.to(device).to(memory_format=torch.channels_last)
-    train(
-        student,
-        lambda epoch: view_batches(data, transform, draws, logits, recipe.batch_size, seed, epoch),
-        -(-len(data.labels) // recipe.batch_size),
-        recipe,
-        device,
-        after_epoch=lambda epoch: None,
-        objective=distillation(arguments.temperature),
-    )
-    names = [card.artifact.removeprefix("networks/") for card in teachers]
-    facts = {"teachers": names, "temperature": arguments.temperature}
-    save_network(job, arguments.output, arguments.name, {"trunk": trunk}, arguments.arch, "distill", seed, facts)
+    with Saved(job, target.root, f"networks/{arguments.name}") as saved:
+        train(
+            student,
+            lambda epoch, skipped: view_batches(
+                data, transform, draws, logits, recipe.batch_size, seed, epoch, skipped
+            ),
+            -(-len(data.labels) // recipe.batch_size),
+            recipe,
+            device,
+            after_epoch=lambda epoch: None,
+            objective=distillation(arguments.temperature),
+            saved=saved,
+        )
+        names = [card.artifact.removeprefix("networks/") for card in teachers]
+        facts = {"teachers": names, "temperature": arguments.temperature}
+        save_network(job, arguments.output, arguments.name, {"trunk": trunk}, arguments.arch, "distill", seed, facts)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,7 @@ from rrl.runs import Run, setting_name
 from rrl.shots import first_of_each_class
 from rrl.stored_networks import load_trunk, save_network
 from rrl.train import RECIPE_FLAGS, Recipe, train
+from rrl.training_state import Saved
 from rrl.transforms import TRANSFORM_FLAG, Transform, parse_transform
 
 
@@ -48,18 +50,25 @@ def training_images(splits: dict[str, Split], shots: int | str, selection: str) 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How images are passed through a network that is not being trained."""
+    """How images are passed through a network that is not being trained.
+
+    after_batch : called after each batch.
+    """
 
     transform: Transform
     batch_size: int
     device: torch.device
+    after_batch: Callable[[], None] = lambda: None
 
     @torch.inference_mode()
     def logits(self, network: nn.Module, data: Split) -> Tensor:
         """Logits (N, C) on the CPU."""
         network.eval()
-        batches = plain_batches(data, self.transform, self.batch_size)
-        return torch.cat([network(images.to(self.device)).cpu() for images, _ in batches])
+        logits = []
+        for images, _ in plain_batches(data, self.transform, self.batch_size):
+            logits.append(network(images.to(self.device)).cpu())
+            self.after_batch()
+        return torch.cat(logits)
 
 
 class BestEpoch:
@@ -72,7 +81,7 @@ class BestEpoch:
         self.network, self.data, self.evaluation = network, data, evaluation
         self.best = (-1, -math.inf)
         self.epoch = -1
-        self.state: dict[str, Tensor] = {}
+        self.tensors: dict[str, Tensor] = {}
         self.top1: list[float] = []
         self.loss: list[float] = []
 
@@ -83,9 +92,20 @@ class BestEpoch:
         loss = float(nn.functional.cross_entropy(logits, labels))
         if (correct, -loss) > self.best:
             self.best, self.epoch = (correct, -loss), epoch
-            self.state = copy.deepcopy(self.network.state_dict())
+            self.tensors = copy.deepcopy(self.network.state_dict())
         self.top1.append(round(correct / len(labels), 6))
         self.loss.append(round(loss, 6))
+
+    def state(self) -> dict[str, Any]:
+        tensors = {name: tensor.cpu() for name, tensor in self.tensors.items()}
+        return {"best": self.best, "epoch": self.epoch, "top1": self.top1, "loss": self.loss, "tensors": tensors}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.best, self.epoch, self.top1, self.loss = (state[name] for name in ("best", "epoch", "top1", "loss"))
+        if state["tensors"]:
+            self.tensors = copy.deepcopy(self.network.state_dict())
+            for name, tensor in self.tensors.items():
+                tensor.copy_(state["tensors"][name])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -120,43 +140,45 @@ def main(argv: Sequence[str] | None = None) -> None:
     trunks = [load_trunk(card, transform) for card in cards]
     network = Network(trunks[0] if len(trunks) == 1 else JointTrunk(trunks), target.facts["classes"])
     network.to(device).to(memory_format=torch.channels_last)
-    evaluation = Evaluation(transform, arguments.evaluation_batch_size, device)
     steps = arguments.steps_per_epoch or -(-len(data.labels) // recipe.batch_size)
-    best = BestEpoch(network, splits[SELECTED_ON[selection]], evaluation)
-    train(
-        network,
-        lambda epoch: step_batches(data, transform, recipe.batch_size, seed, epoch, steps),
-        steps,
-        recipe,
-        device,
-        after_epoch=best,
-    )
-
     name = target.artifact.removeprefix("targets/")
     setting = setting_name(recipe.learning_rate, recipe.weight_decay, recipe.epochs)
     this_run = Run(arguments.representation, name, selection, setting)
-    if arguments.keep:
-        keep(job, arguments.keep, this_run, network, cards, len(data.labels))
-    network.load_state_dict(best.state)
-    scores = {split: evaluation.logits(network, splits[split]).numpy() for split in ("val", "test")}
-    labels = {split: splits[split].labels for split in scores}
-    tried = {"learning_rate": recipe.learning_rate, "weight_decay": recipe.weight_decay, "epochs": recipe.epochs}
-    grid = [{**tried, "top1": best.top1, "loss": best.loss}]
-    selected = {**tried, "epoch": best.epoch + 1}
-    result = entry(arguments.shots, selection, len(data.labels), scores, labels, selected, grid)
-    print(f"{selection}: epoch {best.epoch + 1} top1 {result['top1']:.4f}", file=sys.stderr)
-    digest = write_logits(arguments.logits, {f"{arguments.shots}/{selection}": scores}, labels)
-    about = Subject(
-        target=name,
-        representation=arguments.representation,
-        members=[card.artifact.removeprefix("networks/") for card in cards],
-        seeds=seeds,
-        parameters=sum(card.facts["parameters"] for card in cards),
-        feature_dim=network.trunk.feature_dim,
-    )
-    write_run(arguments.output, started)
-    facts = {"subject": asdict(about), "result": result}
-    job.write_card(arguments.output, f"finetuned/{this_run.name}", digest, facts)
+    with Saved(job, target.root, f"finetuned/{this_run.name}") as saved:
+        evaluation = Evaluation(transform, arguments.evaluation_batch_size, device, saved.safe_point)
+        best = BestEpoch(network, splits[SELECTED_ON[selection]], evaluation)
+        train(
+            network,
+            lambda epoch, skipped: step_batches(data, transform, recipe.batch_size, seed, epoch, steps, skipped),
+            steps,
+            recipe,
+            device,
+            after_epoch=best,
+            saved=saved,
+        )
+
+        if arguments.keep:
+            keep(job, arguments.keep, this_run, network, cards, len(data.labels))
+        network.load_state_dict(best.tensors)
+        scores = {split: evaluation.logits(network, splits[split]).numpy() for split in ("val", "test")}
+        labels = {split: splits[split].labels for split in scores}
+        tried = {"learning_rate": recipe.learning_rate, "weight_decay": recipe.weight_decay, "epochs": recipe.epochs}
+        grid = [{**tried, "top1": best.top1, "loss": best.loss}]
+        selected = {**tried, "epoch": best.epoch + 1}
+        result = entry(arguments.shots, selection, len(data.labels), scores, labels, selected, grid)
+        print(f"{selection}: epoch {best.epoch + 1} top1 {result['top1']:.4f}", file=sys.stderr)
+        digest = write_logits(arguments.logits, {f"{arguments.shots}/{selection}": scores}, labels)
+        about = Subject(
+            target=name,
+            representation=arguments.representation,
+            members=[card.artifact.removeprefix("networks/") for card in cards],
+            seeds=seeds,
+            parameters=sum(card.facts["parameters"] for card in cards),
+            feature_dim=network.trunk.feature_dim,
+        )
+        write_run(arguments.output, started)
+        facts = {"subject": asdict(about), "result": result}
+        job.write_card(arguments.output, f"finetuned/{this_run.name}", digest, facts)
 
 
 def keep(job: Job, paths: list[Path], this_run: Run, network: Network, cards: list[Card], n_train: int) -> None:

@@ -17,6 +17,7 @@ from rrl.images import load_split
 from rrl.randomness import stream
 from rrl.stored_networks import save_network
 from rrl.train import RECIPE_FLAGS, Recipe, train
+from rrl.training_state import Saved
 from rrl.transforms import TRANSFORM_FLAG, parse_transform
 
 
@@ -41,16 +42,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     network = Network(build_trunk(arguments.arch), arguments.target.facts["classes"])
     network.to(device).to(memory_format=torch.channels_last)
     steps = -(-len(data.labels) // recipe.batch_size)
-    train(
-        network,
-        lambda epoch: epoch_batches(data, transform, recipe.batch_size, arguments.seed, epoch),
-        steps,
-        recipe,
-        device,
-        after_epoch=lambda epoch: None,
-    )
-    modules = {"trunk": network.trunk, "head": network.head}
-    save_network(job, arguments.output, arguments.name, modules, arguments.arch, "pretrain", arguments.seed, {})
+    with Saved(job, arguments.target.root, f"networks/{arguments.name}") as saved:
+        train(
+            network,
+            lambda epoch, skipped: epoch_batches(data, transform, recipe.batch_size, arguments.seed, epoch, skipped),
+            steps,
+            recipe,
+            device,
+            after_epoch=lambda epoch: None,
+            saved=saved,
+        )
+        modules = {"trunk": network.trunk, "head": network.head}
+        save_network(job, arguments.output, arguments.name, modules, arguments.arch, "pretrain", arguments.seed, {})
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from torch.optim.sgd import sgd
 
 from rrl.errors import UserError
 from rrl.schedule import Schedule, learning_rates
+from rrl.training_state import Group, Position, Unsaved
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ RECIPE_FLAGS = {
     "schedule": "learning-rate schedule, JSON",
 }
 
-Batches = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
+Batches = Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -67,40 +68,47 @@ def train(
     device: torch.device,
     after_epoch: Callable[[int], None],
     objective: Objective = CLASSIFICATION,
+    saved: Unsaved | None = None,
 ) -> None:
     """Train `network` in place.
 
-    batches : epoch to an iterator of steps_per_epoch pairs, inputs (B, ...) and what is wanted of the outputs (B, ...):
-    for classification, labels (B,) int64.
+    batches : epoch, and number of its first batches to leave out, to an iterator of the rest of steps_per_epoch pairs:
+    inputs (B, ...) and what is wanted of the outputs (B, ...), for classification labels (B,) int64.
     after_epoch : called with the number of each epoch, from 0, when it is over.
+    saved : where the state is saved, and whence a training that was killed goes on.
     Raises UserError at the first loss that is not finite, with its epoch and step.
     """
-    groups: list[tuple[list[Tensor], float, list[Tensor | None]]] = [
+    groups: list[Group] = [
         (parameters, decay, [None] * len(parameters)) for parameters, decay in parameter_groups(network, recipe)
     ]
     rates = learning_rates(recipe.schedule, recipe.learning_rate, recipe.epochs, steps_per_epoch)
-    for epoch in range(recipe.epochs):
+    saved = saved or Unsaved()
+    at = Position()
+    saved.begin(at, network, groups, after_epoch)
+    while at.epoch < recipe.epochs:
         network.train()
-        seen = 0
-        total_loss = right = 0.0
-        for step, (inputs, wanted) in enumerate(batches(epoch)):
+        for inputs, wanted in batches(at.epoch, at.step):
             inputs, wanted = inputs.to(device), wanted.to(device)
             outputs = network(inputs)
             loss = objective.loss(outputs, wanted)
             network.zero_grad()
             loss.backward()
             for parameters, decay, velocities in groups:
-                descend(parameters, velocities, rates[epoch * steps_per_epoch + step], decay, recipe)
+                descend(parameters, velocities, rates[at.epoch * steps_per_epoch + at.step], decay, recipe)
             if not math.isfinite(loss.item()):
-                raise UserError(f"epoch {epoch + 1}, step {step + 1}: the loss is {loss.item()}; lower learning_rate")
-            total_loss += loss.item() * len(wanted)
-            right += float(objective.right(outputs, wanted))
-            seen += len(wanted)
+                where = f"epoch {at.epoch + 1}, step {at.step + 1}"
+                raise UserError(f"{where}: the loss is {loss.item()}; lower learning_rate")
+            at.add(loss.item(), float(objective.right(outputs, wanted)), len(wanted))
+            saved.safe_point()
         print(
-            f"epoch {epoch + 1}/{recipe.epochs} loss {total_loss / seen:.4f} {objective.name} {right / seen:.4f}",
+            f"epoch {at.epoch + 1}/{recipe.epochs} loss {at.loss / at.seen:.4f} "
+            f"{objective.name} {at.right / at.seen:.4f}",
             file=sys.stderr,
         )
-        after_epoch(epoch)
+        after_epoch(at.epoch)
+        at.next_epoch()
+        saved.safe_point()
+    saved.end()
 
 
 @torch.no_grad()

@@ -12,6 +12,10 @@ from filelock import FileLock, Timeout
 from rrl.errors import UserError
 
 
+def folder_of(root: Path, artifact: str, key: str) -> Path:
+    return root / "work" / f"{artifact.replace('/', '.')}.{key}"
+
+
 @contextmanager
 def claim(root: Path, artifact: str, key: str) -> Iterator[Path]:
     """The folder of this job's unfinished files below the results root; removed when the block ends well.
@@ -19,7 +23,7 @@ def claim(root: Path, artifact: str, key: str) -> Iterator[Path]:
     key : digest of everything that decides the content. Another key never sees these files.
     Raises UserError if another process holds the folder.
     """
-    folder = root / "work" / f"{artifact.replace('/', '.')}.{key}"
+    folder = folder_of(root, artifact, key)
     folder.mkdir(parents=True, exist_ok=True)
     owner = folder / "owner"
     lock = FileLock(folder.with_name(folder.name + ".lock"), timeout=0)

@@ -167,7 +167,7 @@ def test_the_student_is_trained_as_by_a_plain_loop(
     schedule = {"name": "step", "milestones": [2, 4], "factor": 0.1}
     changed = {"nesterov": nesterov, "weight_decay": weight_decay, "schedule": schedule, "learning_rate": 0.05}
 
-    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(epoch: int, skipped: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         return iter(zip(x, wanted, strict=True))
 
     objective = distillation(temperature)
@@ -206,7 +206,15 @@ def test_one_certain_teacher_is_classification(capsys: pytest.CaptureFixture[str
         torch.manual_seed(0)
         networks.append(Network(build_trunk("resnet8"), 5).double())
         data = list(zip(x, wanted.split(8), strict=True))
-        train(networks[-1], lambda epoch, data=data: iter(data), 4, recipe(), CPU, lambda epoch: None, **objective)  # type: ignore[arg-type, misc]
+        train(
+            networks[-1],
+            lambda epoch, skipped, data=data: iter(data),
+            4,
+            recipe(),
+            CPU,
+            lambda epoch: None,
+            **objective,
+        )  # type: ignore[arg-type, misc]
     for a, b in zip(*(network.state_dict().values() for network in networks), strict=True):
         torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
     lines = capsys.readouterr().err.splitlines()
@@ -219,7 +227,7 @@ def test_the_loss_of_a_student_that_can_match_goes_to_the_teachers_entropy(capsy
     torch.manual_seed(0)
     student = Network(build_trunk("resnet8w2"), 6)
 
-    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(epoch: int, skipped: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         return view_batches(data, PaddedCrop(0.5, 0.25, 0, False), [None], logits, 16, 0, epoch)
 
     long = recipe(epochs=150, batch_size=16, weight_decay=0.0)

@@ -84,7 +84,7 @@ def test_the_state_of_the_best_epoch_is_remembered() -> None:
             network.head.bias.copy_(torch.eye(4)[label] * (3, 1, 2)[epoch])
         best(epoch)
     assert best.top1 == [0.25] * 3 and best.epoch == 1 and best.loss[1] == min(best.loss)
-    assert best.state["head.bias"].tolist() == [0, 1, 0, 0]
+    assert best.tensors["head.bias"].tolist() == [0, 1, 0, 0]
 
 
 def test_evaluation_counts_each_image_once_and_does_not_move_batch_norm() -> None:

@@ -178,7 +178,14 @@ def test_networks_are_trained_as_published(protocol: str, arch: str) -> None:
         }
         own = {field.name: published[field.name] for field in fields(Recipe)}
         recipe = Recipe(**{**own, "epochs": epochs, "batch_size": 8, "weight_decay": decay, "schedule": schedule})
-        train(ours, lambda epoch: iter(data), len(data), recipe, torch.device("cpu"), after_epoch=lambda epoch: None)
+        train(
+            ours,
+            lambda epoch, skipped: iter(data),
+            len(data),
+            recipe,
+            torch.device("cpu"),
+            after_epoch=lambda epoch: None,
+        )
 
         norm = [p for module in plain.modules() if isinstance(module, nn.BatchNorm2d) for p in module.parameters()]
         spared = set() if published["decay_norm"] else {id(p) for p in norm}

@@ -97,7 +97,7 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_step() -> None:
     data = made_up(network)
     data[2] = (torch.full((8, 1, 28, 28), math.nan), data[2][1])
     with pytest.raises(UserError, match="epoch 1, step 3: the loss is nan"):
-        train(network, lambda epoch: iter(data), 4, RECIPE, CPU, after_epoch=lambda epoch: None)
+        train(network, lambda epoch, skipped: iter(data), 4, RECIPE, CPU, after_epoch=lambda epoch: None)
 
 
 def test_the_last_smaller_batch_is_used_and_every_image_once() -> None:
