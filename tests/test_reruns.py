@@ -514,13 +514,14 @@ MODULES = {
     "table": "table",
     "target": "target",
     "train": "pretrain distill finetune",
+    "training_state": "pretrain distill finetune",
     "transfers": "figure",
     "transforms": "convert user_network library_network pretrain random_network distill extract finetune",
     "two_stage": "two_stage",
     "uncertainty": "collect table figure",
     "user_network": "user_network",
     "why": "",
-    "work": "extract",
+    "work": "pretrain distill extract finetune",
 }
 
 
