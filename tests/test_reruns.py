@@ -432,7 +432,7 @@ MORE = [
     Case("a row of a table removed", config(("      - {method: RANDOM, group: random, ensemble: false}\n", "")), {"records": 1, "table2": 1}),
     Case("a caption", config(("caption: Linear probing of", "caption: Probing of")), {"table2": 1}),
     Case("a series of a figure removed", config(("          - {label: WIDE2, transfer: linear_probe, groups: [wide2], ensemble: false}\n", "")), {"figures/accuracy": 1}),
-    Case("a selection rule removed from a table", config(("    selections: [heldout, paper]\n    windows: all\n    columns:\n      - {transfer: linear_probe", "    selections: [heldout]\n    windows: all\n    columns:\n      - {transfer: linear_probe")), {"table2": 1}),
+    Case("a selection rule removed from a table", config(("    selections: [heldout, paper]\n    windows: all\n    paper: null\n    columns:\n      - {transfer: linear_probe", "    selections: [heldout]\n    windows: all\n    paper: null\n    columns:\n      - {transfer: linear_probe")), {"table2": 1}),
 ]  # fmt: skip
 ALL = "target image_target paper_target convert user_network library_network pretrain random_network distill extract represent probe best_subset finetune merge two_stage averaged_head ensemble collect table figure"
 # Each module of rrl, and the stages whose version a change of what it computes changes.
