@@ -6,7 +6,8 @@ Writes views.csv and views.svg into --output and prints the table. Linear probes
 by the demo's probe with 28 epochs of one pass each. From the cache: v views through rrl.extract and rrl.heads, epoch e
 on view e mod v; v = 1 is the plain images, v = 28 a view for each epoch. On-line: a plain PyTorch loop that augments
 and runs the trunk in each step. Both start from the same heads and see the same batches; the draws of the augmentation
-are independent of each other. Setting and epoch are picked on val, test is read once.
+are independent of each other. As a control, v = 28 once more with the draws of on-line. Setting and epoch are picked on
+val, test is read once. In views.csv, views 0 is on-line, -1 the control.
 """
 
 import argparse
@@ -47,7 +48,7 @@ from rrl.transforms import PaddedCrop
 
 DEMO = Path(__file__).parent.parent / "workflow/config/demo.yaml"
 AUGMENTATIONS = {"crop 2, flip": {"pad": 2, "flip": True}, "crop 1": {"pad": 1, "flip": False}}
-ONLINE = 0  # in the column `views`
+ONLINE, SAME_DRAWS = 0, -1  # in the column `views`
 WHERE = ["augmentation", "target", "shots", "method"]
 DTYPE = "float16"  # of the cache
 BATCH_SIZE = 25  # of probes; divides every number of images, so that no batch is smaller
@@ -172,15 +173,18 @@ def measure(arguments: argparse.Namespace) -> pd.DataFrame:
 
 def probes(task: Task, views: list[int], target: str) -> list[dict[str, float]]:
     """One probe by each way, one behind the other, each time another first."""
-    seed, ways = task.training.seed, [ONLINE, *views]
+    seed, ways = task.training.seed, [ONLINE, *views, SAME_DRAWS]
+    fresh = [f"on-line/{target}/{seed}/{epoch}" for epoch in range(task.training.epochs)]
     results = []
     for way in ways[seed % len(ways) :] + ways[: seed % len(ways)]:
         started = time.perf_counter()
         if way == ONLINE:
-            scores, features = online(task, [f"on-line/{target}/{seed}/{n}" for n in range(task.training.epochs)])
+            scores, features = online(task, fresh)
+        elif way == SAME_DRAWS:
+            scores, features = from_cache(task, [*fresh])
         else:
-            draws: list[str | None] = [None] if way == 1 else [f"cache/{target}/{seed}/{view}" for view in range(way)]
-            scores, features = from_cache(task, draws)
+            draws = [f"cache/{target}/{seed}/{view}" for view in range(way)]
+            scores, features = from_cache(task, [None] if way == 1 else [*draws])
         seconds = time.perf_counter() - started
         top1 = 100 * float((scores.argmax(1) == task.test.labels).double().mean())
         results.append({"views": way, "top1": top1, "seconds": seconds, "features": features})
@@ -224,17 +228,20 @@ def _order(column: pd.Series) -> pd.Series:
 
 def table(summary: pd.DataFrame) -> str:
     """Markdown, of what the CSV has in its rows `all`."""
-    views = [count for count in summary["views"].unique() if count != ONLINE]
-    head = ["augmentation", "method", "on-line", *("plain" if count == 1 else f"{count} views" for count in views)]
+    views = [count for count in summary["views"].unique() if count > 0]
+    names = ["plain" if count == 1 else f"{count} views" for count in views]
+    head = ["augmentation", "method", "on-line", *names, f"{views[-1]}, same draws"]
     lines = [head, ["---"] * len(head)]
     for place, rows in summary[summary["target"] == "all"].groupby(["augmentation", "method"], sort=False):
         augmentation, method = map(str, place)
         found = rows.set_index("views")
         if augmentation == "all":
             for name, column in (("time", "time"), ("time of features", "features_time")):
-                lines.append([name, "all", *(f"{value:.2f}" for value in found[column])])
+                lines.append(
+                    [name, "all", *(f"{found.loc[count, column]:.2f}" for count in [ONLINE, *views, SAME_DRAWS])]
+                )
             continue
-        cells = (found.loc[count, ["difference", "low", "high"]] for count in views)
+        cells = (found.loc[count, ["difference", "low", "high"]] for count in [*views, SAME_DRAWS])
         differences = ["{:+.1f} [{:+.1f}, {:+.1f}]".format(*cell) for cell in cells]
         lines.append([augmentation, method, f"{found.loc[ONLINE, 'top1']:.1f}", *differences])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -242,7 +249,7 @@ def table(summary: pd.DataFrame) -> str:
 
 def draw(summary: pd.DataFrame, path: Path) -> None:
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "rrl", "font.size": 8})  # as rrl.figure
-    cached = summary[(summary["target"] != "all") & (summary["views"] != ONLINE)]
+    cached = summary[(summary["target"] != "all") & (summary["views"] > 0)]
     rows, columns = (list(cached.groupby(of, sort=False).groups) for of in ("augmentation", ["target", "shots"]))
     size = (2.6 * len(columns) + 0.9, 2.5 * len(rows) + 0.5)
     picture, grid = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False, layout="constrained")

@@ -88,7 +88,7 @@ def _of_source(target: Card, rows: list[dict[str, str]], labels: npt.NDArray[np.
 def _of_paper(target: Card, rows: list[dict[str, str]], labels: npt.NDArray[np.int64], data_root: Path) -> Split:
     """Folders are not read again: of a million images that would take longer than to open those that are needed."""
     dataset = target.settings["dataset"]
-    return _by_reference(rows, labels, dataset, openers(dataset, data_root, target.settings["classes"]))
+    return _by_reference(rows, labels, dataset, openers(dataset, data_root, target.facts["batches"]))
 
 
 def _by_reference(

@@ -5,12 +5,14 @@ iNaturalist 2018 (category 10 comes before 9), the published order for CIFAR, wh
 tests on is the part `test`: the published val images of ImageNet and iNaturalist 2018.
 """
 
+import hashlib
+import pickle
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
 from PIL import Image
 
@@ -55,12 +57,42 @@ def open_paper_dataset(dataset: str, data_root: Path, threads: int, classes: int
         raise UserError(f"{error.filename}: cannot be read ({error.strerror}); make it readable") from None
 
 
-@cache
-def openers(dataset: str, data_root: Path, classes: int) -> dict[str, Open]:
-    """How the images of each part are opened, without looking at any folder."""
+Batches = dict[str, list[list[str]]]  # part -> path below torchvision's folder and md5 sum of each file
+
+
+def openers(dataset: str, data_root: Path, batches: Batches) -> dict[str, Open]:
+    """How the images of each part are opened, without looking at any folder, and without torchvision's long import.
+
+    batches : of CIFAR, as `batches_of` says. Raises UserError if one of its files is missing or another than then.
+    """
     if dataset in ("imagenet", "inaturalist18"):
         return dict.fromkeys(("train", "test"), opener(data_root / dataset))
-    return open_paper_dataset(dataset, data_root, 1, classes).open
+    return {part: _from_memory(_read_batches(data_root / "torchvision", files)) for part, files in batches.items()}
+
+
+def batches_of(dataset: str) -> Batches:
+    """The files that hold the images of CIFAR's parts; of the other data sets, none."""
+    if dataset not in ("cifar10", "cifar100"):
+        return {}
+    from torchvision import datasets
+
+    kind = getattr(datasets, dataset.upper())
+    lists = {"train": kind.train_list, "test": kind.test_list}
+    return {part: [[f"{kind.base_folder}/{name}", md5] for name, md5 in files] for part, files in lists.items()}
+
+
+def _read_batches(folder: Path, files: list[list[str]]) -> Any:
+    """(N, 32, 32, 3) uint8. Nothing is unpickled before its md5 sum was found to be the published one."""
+    pixels = []
+    for name, md5 in files:
+        try:
+            content = (folder / name).read_bytes()
+        except OSError as error:
+            raise UserError(f"{folder / name}: cannot be read ({error.strerror}); put it back") from None
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+            raise UserError(f"{folder / name}: not the file that the target was made of (md5 {md5}); put that back")
+        pixels.append(pickle.loads(content, encoding="latin1")["data"])
+    return np.concatenate(pixels).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
 def class_names(source: Source) -> list[str]:

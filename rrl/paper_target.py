@@ -11,7 +11,7 @@ from pathlib import Path
 from rrl.command import Command, run
 from rrl.files import sha256_of_file
 from rrl.image_splits import RULE, SPLIT_NAMES, splits_of, write_index
-from rrl.paper_datasets import CLASSES, class_names, describe, open_paper_dataset
+from rrl.paper_datasets import CLASSES, batches_of, class_names, describe, open_paper_dataset
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "counts": {split: len(splits[split]) for split in SPLIT_NAMES},
         "rule": RULE,
         "fingerprint": source.fingerprint,
+        "batches": batches_of(arguments.dataset),
     }
     job.write_card(arguments.output, f"targets/{arguments.name}", sha256_of_file(index), facts)
 

@@ -108,7 +108,7 @@ def test_every_table_of_the_paper_exists(root: Path) -> None:
 
 def test_each_network_is_extracted_once_per_target(root: Path) -> None:
     plan = plan_of(yaml.safe_load((CLONE / "workflow/config/miniature.yaml").read_text()))
-    extractions = [(job.inputs[0].artifact, job.inputs[1].key) for job in plan.jobs if job.stage == "extract"]
+    extractions = [(job.inputs[0].artifact, job.inputs[1].artifact) for job in plan.jobs if job.stage == "extract"]
     assert len(set(extractions)) == len(extractions)
     for job in plan.jobs:
         assert read_card(root / f"{job.artifact}.json").key == job.key

@@ -24,7 +24,7 @@ from rrl.errors import UserError
 from rrl.image_sources import Item, Source
 from rrl.image_splits import splits_of
 from rrl.image_target import look
-from rrl.paper_datasets import CLASSES, class_names, describe, open_paper_dataset
+from rrl.paper_datasets import CLASSES, batches_of, class_names, describe, open_paper_dataset, openers
 from rrl.paper_folders import opener
 from rrl.pictures import Unreadable, upright
 
@@ -698,3 +698,23 @@ def test_images_are_opened_as_the_published_code_opens_them(tmp_path: Path) -> N
     Image.fromarray(pixels).save(tmp_path / "alpha.png")
     for name in ("turned.png", "alpha.png"):
         assert np.array_equal(np.asarray(upright(opener(tmp_path)(name), 3)), pixels[..., :3])
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
+def test_batches_are_read_as_torchvision_reads_them_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: str
+) -> None:
+    cifar = make_cifar(tmp_path, dataset)
+    cifar.publish(monkeypatch)
+    source = open_paper_dataset(dataset, tmp_path, 1, 10)
+    batches = batches_of(dataset)
+    opens = openers(dataset, tmp_path, batches)
+    for part, items in source.parts.items():
+        for item in items:
+            theirs, ours = source.open[part](item.reference), opens[part](str(item.reference))
+            assert np.array_equal(np.asarray(theirs), np.asarray(ours))
+    path = tmp_path / "torchvision" / batches["test"][0][0]
+    path.write_bytes(path.read_bytes() + b"x")
+    assert f"{path}: not the file that the target was made of" in refusal(lambda: openers(dataset, tmp_path, batches))
+    path.unlink()
+    assert f"{path}: cannot be read (No such file" in refusal(lambda: openers(dataset, tmp_path, batches))

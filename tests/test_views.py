@@ -58,7 +58,7 @@ def test_the_command_runs(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     summary = pd.read_csv(tmp_path / "views.csv", dtype={"shots": str})
     assert capsys.readouterr().out.strip() == views.table(summary)
     cells = summary[summary["target"] == "mnist"].set_index(["augmentation", "method", "views"]).sort_index()
-    assert list(cells.index) == list(itertools.product(["crop 1", "crop 2, flip"], ["CAT2", "ERM"], [0, 1, 2, 3]))
+    assert list(cells.index) == list(itertools.product(["crop 1", "crop 2, flip"], ["CAT2", "ERM"], [-1, 0, 1, 2, 3]))
     for (augmentation, method, count), row in cells.iterrows():
         online = cells.loc[(augmentation, method, 0)]
         assert row["difference"] == pytest.approx(row["top1"] - online["top1"], abs=0.002)

@@ -32,7 +32,7 @@ ARCHITECTURES = {
     "regnet_y_128gf": "resnet8rgbw3",
     "regnet_y_256gf": "resnet8rgbw4",
     "vit_b16": "timm/test_vit",
-    "vit_l16": "timm/test_vit2",
+    "vit_l16": "resnet8rgbw2",
 }
 SIZES = {224: (32, 36), 384: (48, 48)}  # size -> size and resize
 FEATURES = 2048 // 32  # columns of a network are divided by this
@@ -117,9 +117,13 @@ def _finetuning(of: dict[str, Any]) -> dict[str, Any]:
 
 
 def reduced(config: dict[str, Any]) -> dict[str, Any]:
-    """Fewer jobs of the same kinds: 2 seeds at most, CAT2 in place of all sizes, one weight decay of fine-tuning."""
+    """Fewer jobs of the same kinds: 2 ERM seeds, CAT2 in place of all sizes, 2 slices of a wide network, one weight decay
+    of fine-tuning; 1 of the networks that other families have more of."""
     small = dict(config)
-    small["networks"] = {key: of | {"seeds": of["seeds"][:2]} for key, of in config["networks"].items()}
+    windowed = {of["of"] for of in config["representations"].values() if "of" in of}
+    small["networks"] = {
+        key: of | {"seeds": of["seeds"][: 2 if key in windowed else 1]} for key, of in config["networks"].items()
+    }
     networks = {f"{name}-s{seed}" for name, of in small["networks"].items() for seed in of["seeds"]}
     small["representations"] = {}
     gone: set[str] = set()
@@ -127,6 +131,8 @@ def reduced(config: dict[str, Any]) -> dict[str, Any]:
         if "sizes" in of:
             gone |= {f"{name}{size}" for size in of["sizes"][1:]}
             of = of | {"sizes": of["sizes"][:1]}
+        if "columns" in of:
+            of = {"columns": of["columns"][:2]}
         if "members" in of:
             of = {"members": [member for member in of["members"] if member in networks]}
         small["representations"][name] = of
