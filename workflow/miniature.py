@@ -117,8 +117,8 @@ def _finetuning(of: dict[str, Any]) -> dict[str, Any]:
 
 
 def reduced(config: dict[str, Any]) -> dict[str, Any]:
-    """Fewer jobs of the same kinds: 2 ERM seeds, CAT2 in place of all sizes, 2 slices of a wide network, one weight decay
-    of fine-tuning; 1 of the networks that other families have more of."""
+    """Fewer jobs of the same kinds: 2 ERM seeds, CAT2 in place of all sizes, 2 slices of a wide network, one weight
+    decay of fine-tuning; 1 of the networks that other families have more of."""
     small = dict(config)
     windowed = {of["of"] for of in config["representations"].values() if "of" in of}
     small["networks"] = {
