@@ -23,7 +23,7 @@ from rrl.config import load_config
 from rrl.errors import UserError
 from rrl.members import parse_member
 from rrl.paper_datasets import CLASSES, PUBLISHED
-from rrl.plan import Plan, Planned
+from rrl.plan import Plan, Planned, behind
 from rrl.provenance import read_card
 from rrl.record import SELECTED_ON
 from rrl.why import card_path, reason
@@ -166,20 +166,6 @@ def counted(arch: str, size: int | None) -> tuple[int, int, int]:
 
 
 # Jobs
-
-
-def behind(job: Planned) -> list[Planned]:
-    """All jobs that a job needs, each behind its inputs, and itself."""
-    found: dict[str, Planned] = {}
-
-    def add(job: Planned) -> None:
-        if job.artifact not in found:
-            for source in job.inputs:
-                add(source)
-            found[job.artifact] = job
-
-    add(job)
-    return list(found.values())
 
 
 def identity(job: Planned) -> str:
@@ -419,7 +405,7 @@ class Estimate:
     def __init__(self, plan: Plan, missing: bool = False):
         self.plan = plan
         costs = Costs(plan)
-        parts = {table: behind(plan.table(table)) for table in plan.config.tables} | {ALL: plan.jobs}
+        parts = {table: behind([plan.table(table)]) for table in plan.config.tables} | {ALL: plan.jobs}
         left = [job for job in plan.jobs if not missing or reason(plan.config.results, job)]
         self.costs = {identity(job): costs.of(job) for job in distinct(left)}
         self.parts = {

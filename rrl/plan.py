@@ -5,6 +5,7 @@ Nothing here reads a result; the workflow's rules and the keys that stages check
 
 import itertools
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -66,6 +67,21 @@ class Planned:
         return " ".join(job.key for job in self.inputs)
 
 
+def behind(jobs: Iterable[Planned]) -> list[Planned]:
+    """All jobs that some jobs need, each behind its inputs, and these themselves."""
+    found: dict[str, Planned] = {}
+
+    def add(job: Planned) -> None:
+        if job.artifact not in found:
+            for source in job.inputs:
+                add(source)
+            found[job.artifact] = job
+
+    for job in jobs:
+        add(job)
+    return list(found.values())
+
+
 class Plan:
     def __init__(self, config: Config, pins: dict[str, Any]):
         self.config = config
@@ -75,20 +91,9 @@ class Plan:
     @cached_property
     def jobs(self) -> list[Planned]:
         """All jobs of the experiment, each behind its inputs."""
-        found: dict[str, Planned] = {}
-
-        def add(job: Planned) -> None:
-            if job.artifact not in found:
-                for source in job.inputs:
-                    add(source)
-                found[job.artifact] = job
-
-        for table in self.config.tables:
-            add(self.table(table))
-        for figure in self.config.figures:
-            add(self.figure(figure))
-        add(self.collection())
-        return list(found.values())
+        tables = [self.table(table) for table in self.config.tables]
+        figures = [self.figure(figure) for figure in self.config.figures]
+        return behind([*tables, *figures, self.collection()])
 
     def _job(self, stage: str, artifact: str, settings: dict[str, Any], *inputs: Planned) -> Planned:
         return self._jobs.setdefault(artifact, Planned(stage, artifact, settings, inputs))

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from rrl.cells import column_label, label
 from rrl.command import run
-from rrl.costs import ALL, behind, distinct, identity, load_plan, markdown
+from rrl.costs import ALL, distinct, identity, load_plan, markdown
 from rrl.members import SPLITS
-from rrl.plan import Plan, Planned
+from rrl.plan import Plan, Planned, behind
 from rrl.schema import Column, Row, Table
 from rrl.why import NOT_MADE, reason
 
@@ -129,7 +129,7 @@ def table_lines(progress: Progress, name: str) -> Iterator[str]:
         f"{states[STALE]:,} stale, {states[MISSING]:,} missing."
     )
     yield from unfinished(progress, table)
-    yield to_run_text(progress.to_run(behind(job), [job, *records]))
+    yield to_run_text(progress.to_run(behind([job]), [job, *records]))
 
 
 def report(plan: Plan) -> Iterator[str]:

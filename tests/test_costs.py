@@ -26,7 +26,6 @@ from rrl.costs import (
     Costs,
     Estimate,
     NotKnown,
-    behind,
     cells,
     counted,
     distinct,
@@ -40,7 +39,7 @@ from rrl.costs import (
     total,
 )
 from rrl.errors import UserError
-from rrl.plan import Plan, Planned
+from rrl.plan import Plan, Planned, behind
 
 RESNET50 = 4_087_136_256  # multiply-adds of an image of 224 pixels, without the head
 PHOTOGRAPHS = {"size": 224}
@@ -179,10 +178,10 @@ def test_a_second_stage(plans: dict[str, Plan]) -> None:
 def test_features_of_the_members_of_a_concatenation_count_once(plans: dict[str, Plan]) -> None:
     plan = plans["recommended"]
     jobs = [plan.record("imagenet", name, "linear_probe") for name in ("cat10", "cat5", "cat2", "erm-s0")]
-    every = {job.artifact: job for of in jobs for job in behind(of)}
-    features = total(Costs(plan).of(job) for job in distinct(every.values()) if job.stage == "extract").features
+    every = behind(jobs)
+    features = total(Costs(plan).of(job) for job in distinct(every) if job.stage == "extract").features
     assert features == 10 * 1_331_167 * (2 * 2048 + 8)
-    networks = total(Costs(plan).of(job) for job in distinct(every.values())).networks
+    networks = total(Costs(plan).of(job) for job in distinct(every)).networks
     assert networks == 10 * 4 * 23_508_032
 
 
