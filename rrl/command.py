@@ -4,6 +4,8 @@ import argparse
 import dataclasses
 import gc
 import json
+import os
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -82,6 +84,9 @@ class Command:
             setattr(arguments, name, cards if isinstance(value, list) else cards[0])
             inputs += cards
         check_keys(inputs, arguments.input_keys)
+        if "SLURM_JOB_ID" in os.environ and "LOCAL_RANK" not in os.environ:
+            gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "none")
+            print(f"Slurm job {os.environ['SLURM_JOB_ID']} on {socket.gethostname()}, GPUs {gpus}", file=sys.stderr)
         settings = {name: getattr(arguments, name) for name in self.settings}
         return arguments, Job(self.stage, settings, arguments.code_version, tuple(inputs))
 
@@ -121,6 +126,7 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
     try:
         main(None)
     except UserError as error:
-        sys.exit(f"Error: {error}")
+        sys.stderr.write(f"Error: {error}\n")  # in one piece: several processes may say it
+        sys.exit(1)
     finally:
         gc.freeze()  # the process ends here: looking for garbage among torch's objects takes a third of a second

@@ -27,12 +27,14 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from rrl.architectures import Network, build_trunk
+from rrl.batches import Share, whole
 from rrl.command import Command, build, run
 from rrl.device import prepare
 from rrl.errors import UserError
 from rrl.features import read_features, to_dtype, views_of
 from rrl.images import Split, inputs, load_split
 from rrl.network_file import read_network_file
+from rrl.processes import GPUS, become_torchrun, meet
 from rrl.provenance import Card, remake
 from rrl.randomness import generator, shuffled, stream
 from rrl.stored_networks import save_network
@@ -124,15 +126,16 @@ def logits_of(
 
 def view_batches(
     data: Split, transform: Transform, draws: list[str | None], logits: Tensor, batch_size: int, seed: int, epoch: int,
-    skipped: int = 0,
+    skipped: int = 0, share: Share = whole,
 ) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
     """One pass over the view of an epoch: images (B, channels, height, width) and teachers' logits (B, K, C).
 
+    share : the part of each batch that is made.
     skipped : number of batches that are left out at the beginning.
     """
     view = epoch % len(draws)
     order = shuffled(len(data.labels), batch_size, generator("batches", seed, epoch))
-    for chosen in itertools.islice(order, skipped, None):
+    for chosen in map(share, itertools.islice(order, skipped, None)):
         yield inputs(data, chosen.numpy(), transform, draws[view]), logits[view, chosen]
 
 
@@ -149,9 +152,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.place("--name", str, "name of the student")
     command.place("--data-root", Path, "folder of the data sets")
     command.place("--threads", int, "threads of torch")
+    command.place("--gpus", int, GPUS)
     command.place("--output", Path, "card to write; the weights are written beside it")
     arguments, job = command.parse(argv)
+    become_torchrun("distill", arguments.gpus, argv)
 
+    processes = meet()
     device = prepare(arguments.threads)
     recipe, transform = build(Recipe, arguments), parse_transform(arguments.transform)
     target, teachers, seed = arguments.target, arguments.networks, arguments.seed
@@ -163,11 +169,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     trunk = build_trunk(arguments.arch, getattr(transform, "size", None))
     student = Network(trunk, logits.shape[2] * logits.shape[3])  # a linear head per teacher, side by side
     student.to(device).to(memory_format=torch.channels_last)
-    with Saved(job, target.root, f"networks/{arguments.name}") as saved:
+    with Saved(job, target.root, f"networks/{arguments.name}", processes) as saved:
         train(
             student,
             lambda epoch, skipped: view_batches(
-                data, transform, draws, logits, recipe.batch_size, seed, epoch, skipped
+                data, transform, draws, logits, recipe.batch_size, seed, epoch, skipped, processes.share
             ),
             -(-len(data.labels) // recipe.batch_size),
             recipe,
@@ -178,7 +184,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         names = [card.artifact.removeprefix("networks/") for card in teachers]
         facts = {"teachers": names, "temperature": arguments.temperature}
-        save_network(job, arguments.output, arguments.name, {"trunk": trunk}, arguments.arch, "distill", seed, facts)
+        modules = {"trunk": trunk}
+        if processes.first:
+            save_network(job, arguments.output, arguments.name, modules, arguments.arch, "distill", seed, facts)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from rrl.errors import UserError
 from rrl.images import Split, join, load_split
 from rrl.logits import write_logits
 from rrl.members import SPLITS
+from rrl.processes import ALONE, GPUS, Processes, become_torchrun, meet
 from rrl.provenance import Card, Job
 from rrl.randomness import stream
 from rrl.record import SELECTED_ON, Subject, entry, write_run
@@ -52,6 +53,7 @@ def training_images(splits: dict[str, Split], shots: int | str, selection: str) 
 class Evaluation:
     """How images are passed through a network that is not being trained.
 
+    batch_size : of all processes together.
     after_batch : called after each batch.
     """
 
@@ -59,16 +61,18 @@ class Evaluation:
     batch_size: int
     device: torch.device
     after_batch: Callable[[], None] = lambda: None
+    processes: Processes = ALONE
 
     @torch.inference_mode()
     def logits(self, network: nn.Module, data: Split) -> Tensor:
-        """Logits (N, C) on the CPU."""
+        """Logits (N, C) on the CPU, in all processes."""
         network.eval()
         logits = []
-        for images, _ in plain_batches(data, self.transform, self.batch_size):
+        for images, _ in plain_batches(data, self.transform, self.batch_size, self.processes.share):
             logits.append(network(images.to(self.device)).cpu())
             self.after_batch()
-        return torch.cat(logits)
+        shares = self.processes.gather(logits)
+        return torch.cat([share for batch in zip(*shares, strict=True) for share in batch])
 
 
 class BestEpoch:
@@ -122,12 +126,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.place("--representation", str, "name of the representation that the networks are the members of")
     command.place("--data-root", Path, "folder of the data sets")
     command.place("--threads", int, "threads of torch")
+    command.place("--gpus", int, GPUS)
     command.place("--logits", Path, "logits to write")
     command.place("--keep", Path, "card of the network to write, weights beside it; empty: none is kept", many=True)
     command.place("--output", Path, "card of the run to write")
     arguments, job = command.parse(argv)
+    become_torchrun("finetune", arguments.gpus, argv)
     started = time.time()
 
+    processes = meet()
     device = prepare(arguments.threads)
     recipe, transform = build(Recipe, arguments), parse_transform(arguments.transform)
     selection = arguments.selection
@@ -144,12 +151,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     name = target.artifact.removeprefix("targets/")
     setting = setting_name(recipe.learning_rate, recipe.weight_decay, recipe.epochs)
     this_run = Run(arguments.representation, name, selection, setting)
-    with Saved(job, target.root, f"finetuned/{this_run.name}") as saved:
-        evaluation = Evaluation(transform, arguments.evaluation_batch_size, device, saved.safe_point)
+    with Saved(job, target.root, f"finetuned/{this_run.name}", processes) as saved:
+        evaluation = Evaluation(transform, arguments.evaluation_batch_size, device, saved.safe_point, processes)
         best = BestEpoch(network, splits[SELECTED_ON[selection]], evaluation)
         train(
             network,
-            lambda epoch, skipped: step_batches(data, transform, recipe.batch_size, seed, epoch, steps, skipped),
+            lambda epoch, skipped: step_batches(
+                data, transform, recipe.batch_size, seed, epoch, steps, skipped, processes.share
+            ),
             steps,
             recipe,
             device,
@@ -157,10 +166,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             saved=saved,
         )
 
-        if arguments.keep:
+        if arguments.keep and processes.first:
             keep(job, arguments.keep, this_run, network, cards, len(data.labels))
         network.load_state_dict(best.tensors)
         scores = {split: evaluation.logits(network, splits[split]).numpy() for split in ("val", "test")}
+        if not processes.first:
+            return
         labels = {split: splits[split].labels for split in scores}
         tried = {"learning_rate": recipe.learning_rate, "weight_decay": recipe.weight_decay, "epochs": recipe.epochs}
         grid = [{**tried, "top1": best.top1, "loss": best.loss}]

@@ -137,6 +137,8 @@ def _photographs(
         except Unreadable as error:
             raise UserError(f"{reference}: {error}") from None
 
+    if not len(positions):
+        return torch.empty((0, len(transform.mean), transform.size, transform.size))
     threads = torch.get_num_threads()
     if threads == 1:
         return torch.stack([one(position) for position in positions.tolist()])

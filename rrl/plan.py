@@ -260,12 +260,12 @@ class Plan:
         settings = {"arch": of.arch, "seed": seed}
         if isinstance(of, Distilled):
             settings |= {"temperature": of.temperature}
-            settings |= self.config.recipes[of.recipe].model_dump() | {"transform": transform}
+            settings |= self.config.recipes[of.recipe].model_dump(exclude={"gpus"}) | {"transform": transform}
             taught = [self.features(of.target, teacher) for teacher in of.teachers]
             teachers = [self.network(teacher) for teacher in of.teachers]
             return self._job("distill", f"networks/{network}", settings, self.target(of.target), *taught, *teachers)
         if isinstance(of, Pretrained):
-            settings |= self.config.recipes[of.recipe].model_dump() | {"transform": transform}
+            settings |= self.config.recipes[of.recipe].model_dump(exclude={"gpus"}) | {"transform": transform}
             return self._job("pretrain", f"networks/{network}", settings, self.target(of.target))
         plain = {"pad": 0, "flip": False} if "pad" in transform else {"scale": [1.0, 1.0], "flip": False}
         settings |= {"batch_size": of.batch_size, "transform": transform | plain}
@@ -303,6 +303,14 @@ class Plan:
         features = [self.features(target, member.network) for member in members]
         settings = {"members": [str(member) for member in members]}
         return self._job("represent", f"representations/{target}/{representation}", settings, *features)
+
+    def gpus(self, network: str) -> int:
+        """That a network is trained on at most."""
+        of = self.config.networks[self.networks[network][0]]
+        return self.config.recipes[of.recipe].gpus if isinstance(of, Pretrained | Distilled) else 1
+
+    def gpus_of_run(self, run: str) -> int:
+        return self.finetunings[self.runs[run].target].gpus
 
     def finetuned(self, run: str) -> Planned:
         """One setting of fine-tuning, by the name of the run."""

@@ -14,6 +14,7 @@ from rrl.batches import epoch_batches
 from rrl.command import Command, build, run
 from rrl.device import prepare
 from rrl.images import load_split
+from rrl.processes import GPUS, become_torchrun, meet
 from rrl.randomness import stream
 from rrl.stored_networks import save_network
 from rrl.train import RECIPE_FLAGS, Recipe, train
@@ -31,9 +32,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.place("--name", str, "name of the network")
     command.place("--data-root", Path, "folder of the data sets")
     command.place("--threads", int, "threads of torch")
+    command.place("--gpus", int, GPUS)
     command.place("--output", Path, "card to write; the weights are written beside it")
     arguments, job = command.parse(argv)
+    become_torchrun("pretrain", arguments.gpus, argv)
 
+    processes = meet()
     device = prepare(arguments.threads)
     recipe = build(Recipe, arguments)
     transform = parse_transform(arguments.transform)
@@ -42,10 +46,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     network = Network(build_trunk(arguments.arch), arguments.target.facts["classes"])
     network.to(device).to(memory_format=torch.channels_last)
     steps = -(-len(data.labels) // recipe.batch_size)
-    with Saved(job, arguments.target.root, f"networks/{arguments.name}") as saved:
+    with Saved(job, arguments.target.root, f"networks/{arguments.name}", processes) as saved:
         train(
             network,
-            lambda epoch, skipped: epoch_batches(data, transform, recipe.batch_size, arguments.seed, epoch, skipped),
+            lambda epoch, skipped: epoch_batches(
+                data, transform, recipe.batch_size, arguments.seed, epoch, skipped, processes.share
+            ),
             steps,
             recipe,
             device,
@@ -53,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             saved=saved,
         )
         modules = {"trunk": network.trunk, "head": network.head}
-        save_network(job, arguments.output, arguments.name, modules, arguments.arch, "pretrain", arguments.seed, {})
+        if processes.first:
+            save_network(job, arguments.output, arguments.name, modules, arguments.arch, "pretrain", arguments.seed, {})
 
 
 if __name__ == "__main__":

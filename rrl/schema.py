@@ -133,6 +133,11 @@ class ImageTarget(Strict):
     probe: Name
 
 
+Gpus = Annotated[
+    Count, Field(description="of one node that share a training, at most; they change rounding and rerun nothing")
+]
+
+
 class Recipe(Strict):
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
@@ -142,6 +147,7 @@ class Recipe(Strict):
     weight_decay: NotNegative
     decay_norm: bool
     schedule: Schedule
+    gpus: Gpus = 1
 
 
 class Pretrained(Strict):
@@ -299,6 +305,7 @@ class Finetuning(Strict):
     decay_norm: bool
     schedule: Schedule
     seed: Seed
+    gpus: Gpus = 1
     two_stage: TwoStage
 
 

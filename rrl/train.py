@@ -73,9 +73,10 @@ def train(
     """Train `network` in place.
 
     batches : epoch, and number of its first batches to leave out, to an iterator of the rest of steps_per_epoch pairs:
-    inputs (B, ...) and what is wanted of the outputs (B, ...), for classification labels (B,) int64.
+    inputs (B, ...) and what is wanted of the outputs (B, ...), for classification labels (B,) int64. Where several
+    processes train together, the share of this one.
     after_epoch : called with the number of each epoch, from 0, when it is over.
-    saved : where the state is saved, and whence a training that was killed goes on.
+    saved : where the state is saved, whence a training that was killed goes on, and the processes that share it.
     Raises UserError at the first loss that is not finite, with its epoch and step.
     """
     groups: list[Group] = [
@@ -84,27 +85,32 @@ def train(
     rates = learning_rates(recipe.schedule, recipe.learning_rate, recipe.epochs, steps_per_epoch)
     saved = saved or Unsaved()
     at = Position()
+    processes = saved.processes
+    forward = processes.shared(network)
     saved.begin(at, network, groups, after_epoch)
     while at.epoch < recipe.epochs:
         network.train()
         for inputs, wanted in batches(at.epoch, at.step):
             inputs, wanted = inputs.to(device), wanted.to(device)
-            outputs = network(inputs)
+            outputs = forward(inputs)
             loss = objective.loss(outputs, wanted)
             network.zero_grad()
-            loss.backward()
+            processes.mean_loss(loss, outputs, len(wanted)).backward()
             for parameters, decay, velocities in groups:
                 descend(parameters, velocities, rates[at.epoch * steps_per_epoch + at.step], decay, recipe)
-            if not math.isfinite(loss.item()):
+            of_images = loss.item() * len(wanted) if len(wanted) else 0.0
+            total, right, images = processes.sums(of_images, float(objective.right(outputs, wanted)), len(wanted))
+            if not math.isfinite(total):
                 where = f"epoch {at.epoch + 1}, step {at.step + 1}"
-                raise UserError(f"{where}: the loss is {loss.item()}; lower learning_rate")
-            at.add(loss.item(), float(objective.right(outputs, wanted)), len(wanted))
+                raise UserError(f"{where}: the loss is {total / images}; lower learning_rate")
+            at.add(total, right, images)
             saved.safe_point()
-        print(
-            f"epoch {at.epoch + 1}/{recipe.epochs} loss {at.loss / at.seen:.4f} "
-            f"{objective.name} {at.right / at.seen:.4f}",
-            file=sys.stderr,
-        )
+        if processes.first:
+            print(
+                f"epoch {at.epoch + 1}/{recipe.epochs} loss {at.loss / at.seen:.4f} "
+                f"{objective.name} {at.right / at.seen:.4f}",
+                file=sys.stderr,
+            )
         after_epoch(at.epoch)
         at.next_epoch()
         saved.safe_point()

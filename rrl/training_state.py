@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from rrl.files import sha256_of_file
+from rrl.processes import ALONE, Processes
 from rrl.provenance import Job
 from rrl.work import claim, folder_of
 
 SECONDS = 300.0  # between two saves
 PARTIAL = "state.partial"
-TERMINATED = 128 + signal.SIGTERM  # exit status after SIGTERM, as shells have it
 
 Group = tuple[list[Tensor], float, list[Tensor | None]]  # parameters, their weight decay, their velocities
 
@@ -38,11 +38,11 @@ class Position:
     step: int = 0
     loss: float = 0.0
     right: float = 0.0
-    seen: int = 0
+    seen: float = 0
 
-    def add(self, loss: float, right: float, seen: int) -> None:
-        """A step is over."""
-        self.loss += loss * seen
+    def add(self, loss: float, right: float, seen: float) -> None:
+        """A step is over: sums over its images."""
+        self.loss += loss
         self.right += right
         self.seen += seen
         self.step += 1
@@ -62,32 +62,38 @@ class Stateful(Protocol):
 class Unsaved:
     """A training that is not saved."""
 
+    processes = ALONE
+
     def begin(self, at: Position, network: nn.Module, groups: list[Group], after_epoch: Callable[[int], None]) -> None:
         """Called before the first step. Sets all of these to the saved state, if there is one."""
 
     def safe_point(self) -> None:
-        """Called wherever what `begin` was given is a state to go on from. Saves it if it is time to."""
+        """Called, by all processes, wherever what `begin` was given is a state to go on from. Saves it if it is
+        time to."""
 
     def end(self) -> None:
         """Called after the last epoch."""
 
 
 class Saved(Unsaved):
-    """A training that is saved in the job's folder below `work/`, every SECONDS and on SIGTERM.
+    """A training that is saved in the job's folder below `work/`, every SECONDS, and on SIGTERM or Ctrl-C.
 
+    Of several processes the first saves; when any of them is told to end, all do.
     A context: the folder is removed when the block ends well, so the block must end behind the job's last act.
     """
 
-    def __init__(self, job: Job, root: Path, artifact: str):
+    def __init__(self, job: Job, root: Path, artifact: str, processes: Processes = ALONE):
         digests = [card.digest for card in job.inputs]
         self.key = sha256(" ".join([job.key, *digests]).encode()).hexdigest()[:16]
         self.root, self.artifact = root, artifact
         self.folder = folder_of(root, artifact, self.key)
-        self.claimed = self.running = self.terminated = False
+        self.processes = processes
+        self.claimed = self.running = False
+        self.told: signal.Signals | None = None
         self.stack = ExitStack()
 
     def __enter__(self) -> Self:
-        if self.folder.exists():
+        if self.processes.first and self.folder.exists():
             self._claim()
         return self
 
@@ -104,20 +110,38 @@ class Saved(Unsaved):
     def begin(self, at: Position, network: nn.Module, groups: list[Group], after_epoch: Callable[[int], None]) -> None:
         self.at, self.network, self.groups = at, network, groups
         self.after_epoch = after_epoch if isinstance(after_epoch, Stateful) else None
-        state = self._read() if self.claimed else None
+        state = self._read()
         if state is not None:
             self._restore(state)
+        if state is not None and self.processes.first:
             print(f"goes on at epoch {at.epoch + 1}, step {at.step}, from {self.folder}", file=sys.stderr)
         self.saved = time.monotonic()
         self.running = True
-        self.previous = signal.signal(signal.SIGTERM, self._terminate)
+        self.previous = {number: signal.signal(number, self._tell) for number in (signal.SIGTERM, signal.SIGINT)}
 
-    def _terminate(self, number: int, frame: FrameType | None) -> None:
-        self.terminated = True  # and nothing else: a step may be half done
+    def _tell(self, number: int, frame: FrameType | None) -> None:
+        self.told = signal.Signals(number)  # and no more: a step may be half done
+        if self.told == signal.SIGINT:  # whoever presses Ctrl-C again does not want to wait for it
+            signal.signal(number, self.previous[self.told])
 
     def safe_point(self) -> None:
-        if not self.running or not (self.terminated or time.monotonic() - self.saved >= SECONDS):
+        if not self.running:
             return
+        number = max(self.processes.gather(self.told or 0))
+        due = self.processes.first and time.monotonic() - self.saved >= SECONDS
+        if not number and not self.processes.any(due):
+            return
+        if self.processes.first:
+            outcome = self._save()
+            if number:
+                name = signal.Signals(number).name
+                print(f"{name}: {outcome}; the same command goes on from the last save", file=sys.stderr)
+        self.processes.wait()
+        if number:
+            raise SystemExit(128 + number)  # as shells have it
+
+    def _save(self) -> str:
+        """What came of it."""
         try:
             self._write()
             outcome = f"saved at epoch {self.at.epoch + 1}, step {self.at.step}, in {self.folder}"
@@ -126,9 +150,7 @@ class Saved(Unsaved):
             outcome = f"{self.folder}: could not save ({error})"
             print(outcome, file=sys.stderr)
         self.saved = time.monotonic()
-        if self.terminated:
-            print(f"SIGTERM: {outcome}; the same command goes on from the last save", file=sys.stderr)
-            raise SystemExit(TERMINATED)
+        return outcome
 
     def end(self) -> None:
         """Long trainings are followed by long evaluations: the last state of one is kept until the job is done."""
@@ -139,7 +161,8 @@ class Saved(Unsaved):
 
     def _stop(self) -> None:
         if self.running:
-            signal.signal(signal.SIGTERM, self.previous)
+            for number, handler in self.previous.items():
+                signal.signal(number, handler)
         self.running = False
 
     def _write(self) -> None:
@@ -172,18 +195,24 @@ class Saved(Unsaved):
 
     def _read(self) -> dict[str, Any] | None:
         """The last state that was saved whole by this very job."""
+        found, state = self._find() if self.claimed else (None, None)
+        path = self.processes.from_first(found)
+        return state if self.processes.first or path is None else _load(path)
+
+    def _find(self) -> tuple[Path | None, dict[str, Any] | None]:
+        """Its path, and what is in it."""
         paths = sorted(self.folder.glob("*.pt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
         for path in paths:
             fault = "damaged"
             if sha256_of_file(path) == path.stem:
-                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+                state = _load(path)
                 if state["key"] == self.key:
-                    return state
+                    return path, state
                 fault = "of another job"
             print(f"{path}: {fault}, not used", file=sys.stderr)
         if paths:
             print("training starts anew", file=sys.stderr)
-        return None
+        return None, None
 
     @torch.no_grad()
     def _restore(self, state: dict[str, Any]) -> None:
@@ -200,6 +229,11 @@ class Saved(Unsaved):
             torch.cuda.set_rng_state(state["cuda_random"])
         if self.after_epoch is not None:
             self.after_epoch.restore(state["after_epoch"])
+
+
+def _load(path: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
 
 
 def _tensors(network: nn.Module) -> Iterable[tuple[str, Tensor]]:

@@ -45,6 +45,8 @@ VIEWS = 3
 class Source:
     """A results root with a target, two networks that were trained on it, an untrained one, and their features."""
 
+    gpus = 1
+
     def __init__(self, root: Path):
         self.root = root
         pins = yaml.safe_load((CLONE / "workflow/pins.yaml").read_text())["data"]["fashion-mnist"]
@@ -85,6 +87,7 @@ class Source:
         words += ["--data-root", str(CLONE / "data"), "--output", str(output)]
         words += ["--name", output.stem] if named else []
         words += ["--threads", "1"] if threads else []
+        words += ["--gpus", str(self.gpus)] if stage in ("pretrain", "finetune", "distill") else []
         main(words)
         return read_card(output)
 

@@ -11,6 +11,8 @@ rule extract:
     log:
         RESULTS + "/logs/extract/{target}/{network}.log",
     threads: 1
+    resources:
+        gpu=1,
     params:
         settings=planned("features"),
         input_keys=input_keys("features"),

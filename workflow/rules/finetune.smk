@@ -17,6 +17,8 @@ rule finetune:
     log:
         RESULTS + "/logs/finetune/{run}.log",
     threads: 1
+    resources:
+        gpu=lambda wildcards: PLAN.gpus_of_run(wildcards.run),
     params:
         settings=planned("finetuned"),
         input_keys=input_keys("finetuned"),
@@ -25,8 +27,8 @@ rule finetune:
     shell:
         "{PYTHON} -m rrl.finetune --target {input.target} --networks {input.networks} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --representation {params.representation} --data-root {DATA} --threads {threads}"
-        " --logits {output.logits} --keep {output.network} --output {output.card} 2> {log}"
+        " --representation {params.representation} --data-root {DATA} --threads {threads} --gpus {resources.gpu}"
+        " --logits {output.logits} --keep {output.network} --output {output.card} 2>> {log}"
 
 
 # The same where two-stage fine-tuning starts from the network: its weights are kept.

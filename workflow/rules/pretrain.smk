@@ -1,3 +1,4 @@
+# A training that goes on where it was killed goes on in its log.
 rule pretrain:
     input:
         target=cards("network"),
@@ -10,6 +11,8 @@ rule pretrain:
     wildcard_constraints:
         network=networks_of("pretrain"),
     threads: 1
+    resources:
+        gpu=lambda wildcards: PLAN.gpus(wildcards.network),
     params:
         settings=planned("network"),
         input_keys=input_keys("network"),
@@ -17,7 +20,8 @@ rule pretrain:
     shell:
         "{PYTHON} -m rrl.pretrain --target {input.target} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --name {wildcards.network} --data-root {DATA} --threads {threads} --output {output.card} 2> {log}"
+        " --name {wildcards.network} --data-root {DATA} --threads {threads} --gpus {resources.gpu}"
+        " --output {output.card} 2>> {log}"
 
 
 rule random_network:
@@ -32,6 +36,8 @@ rule random_network:
     wildcard_constraints:
         network=networks_of("random"),
     threads: 1
+    resources:
+        gpu=1,
     params:
         settings=planned("network"),
         input_keys=input_keys("network"),
@@ -59,6 +65,8 @@ rule distill:
     wildcard_constraints:
         network=networks_of("distill"),
     threads: 1
+    resources:
+        gpu=lambda wildcards: PLAN.gpus(wildcards.network),
     params:
         settings=planned("network"),
         input_keys=input_keys("network"),
@@ -66,4 +74,5 @@ rule distill:
     shell:
         "{PYTHON} -m rrl.distill --target {input.target} --features {input.features} --networks {input.networks}"
         " {params.settings} --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --name {wildcards.network} --data-root {DATA} --threads {threads} --output {output.card} 2> {log}"
+        " --name {wildcards.network} --data-root {DATA} --threads {threads} --gpus {resources.gpu}"
+        " --output {output.card} 2>> {log}"

@@ -12,6 +12,8 @@ rule probe:
     wildcard_constraints:
         representation=alternatives([name for name in PLAN.representations if name not in PLAN.searched]),
     threads: 1
+    resources:
+        gpu=1,
     params:
         settings=planned("record", transfer="linear_probe"),
         input_keys=input_keys("record", transfer="linear_probe"),
@@ -37,6 +39,8 @@ rule best_subset:
     wildcard_constraints:
         representation=alternatives(PLAN.searched),
     threads: 1
+    resources:
+        gpu=1,
     params:
         settings=planned("record", transfer="linear_probe"),
         input_keys=input_keys("record", transfer="linear_probe"),

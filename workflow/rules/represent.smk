@@ -4,6 +4,10 @@ def member_features(wildcards):
     return [f"{RESULTS}/{features.artifact}/{split}.h5" for features in job.inputs for split in SPLITS]
 
 
+localrules:
+    represent,
+
+
 rule represent:
     input:
         cards=cards("representation"),

@@ -1,3 +1,9 @@
+localrules:
+    collect,
+    table,
+    figure,
+
+
 rule collect:
     input:
         records=[f"{RESULTS}/{job.artifact}.json" for job in PLAN.collection().inputs],

@@ -1,3 +1,9 @@
+# Data are fetched, or only listed: no work for a node of a cluster, which may have no way to the internet.
+localrules:
+    target,
+    paper_target,
+
+
 rule target:
     output:
         card=RESULTS + "/targets/{target}.json",

@@ -19,6 +19,8 @@ rule two_stage:
     log:
         RESULTS + "/logs/two_stage/{target}/{representation}.log",
     threads: 1
+    resources:
+        gpu=1,
     params:
         settings=planned("record", transfer="two_stage"),
         input_keys=input_keys("record", transfer="two_stage"),
