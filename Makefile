@@ -1,5 +1,6 @@
 # make setup   the environment, in .venv          make demo   the demo: from nothing to tables and a figure
 # make test    all checks                          make tiny   the smallest experiment, under a minute
+# make test-slurm        the checks that need Slurm, on a cluster of one node that they start and stop
 # make plan CONFIG=config.yaml       what an experiment costs before it runs, by table and in all
 # make progress CONFIG=config.yaml   how far it is: what is missing of each table, and what is still to run
 # make accept-refactor   keep results after a change of code that changes no result (docs/reruns.md)
@@ -19,7 +20,7 @@ CONFIG ?= config.yaml
 OLD ?= HEAD
 OLD_PYTHON ?= $(BIN)/python
 
-.PHONY: setup demo tiny test plan progress accept-refactor
+.PHONY: setup demo tiny test test-slurm plan progress accept-refactor
 
 setup: .venv/installed
 
@@ -43,11 +44,14 @@ accept-refactor: setup
 	@$(BIN)/python -m workflow.accept_refactor --old "$(OLD)" --old-python "$(OLD_PYTHON)"
 
 # Snakemake and matplotlib keep caches; checks leave nothing outside the clone.
-test: export XDG_CACHE_HOME := $(CURDIR)/.cache
-test: export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+test test-slurm: export XDG_CACHE_HOME := $(CURDIR)/.cache
+test test-slurm: export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 test: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/snakefmt --check Snakefile workflow
 	@$(BIN)/mypy
 	@$(BIN)/pytest
+
+test-slurm: setup
+	@$(BIN)/pytest tests/slurm

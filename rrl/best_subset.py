@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.setting("--weight-decays", float, "weight decays of the grid", many=True)
     command.fields(HeadTraining, HEAD_TRAINING_FLAGS)
     command.setting("--batch-norm", boolean, "batch norm in front of the linear layer: true or false")
-    command.place("--threads", int, "threads of torch")
+    command.place("--threads", int, "threads of each process")
     command.place("--logits", Path, "logits to write")
     command.place("--output", Path, "record to write")
     arguments, job = command.parse(argv)

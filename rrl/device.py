@@ -6,12 +6,12 @@ import torch
 
 
 def prepare(threads: int) -> torch.device:
-    """Set the number of threads, of which processes that torchrun started get equal parts; the device to compute on.
+    """Set the number of threads of this process; the device to compute on.
 
     Deterministic algorithms are asked for on a GPU only: on the CPU the operations used here have no
     other, and asking imports a second of unrelated modules.
     """
-    torch.set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    torch.set_num_threads(threads)
     if not torch.cuda.is_available():
         return torch.device("cpu")
     torch.use_deterministic_algorithms(True)

@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.setting("--transform", json.loads, TRANSFORM_FLAG)
     command.place("--name", str, "name of the student")
     command.place("--data-root", Path, "folder of the data sets")
-    command.place("--threads", int, "threads of torch")
+    command.place("--threads", int, "threads of each process")
     command.place("--gpus", int, GPUS)
     command.place("--output", Path, "card to write; the weights are written beside it")
     arguments, job = command.parse(argv)

@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.setting("--dtype", str, "type of the cache: float16 or float32")
     command.setting("--batch-size", int, "images of a forward pass")
     command.place("--data-root", Path, "folder of the data sets")
-    command.place("--threads", int, "threads of torch")
+    command.place("--threads", int, "threads of each process")
     command.place("--output", Path, "card to write; the features are written into the folder beside it")
     arguments, job = command.parse(argv)
 

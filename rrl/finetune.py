@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.setting("--transform", json.loads, TRANSFORM_FLAG)
     command.place("--representation", str, "name of the representation that the networks are the members of")
     command.place("--data-root", Path, "folder of the data sets")
-    command.place("--threads", int, "threads of torch")
+    command.place("--threads", int, "threads of each process")
     command.place("--gpus", int, GPUS)
     command.place("--logits", Path, "logits to write")
     command.place("--keep", Path, "card of the network to write, weights beside it; empty: none is kept", many=True)

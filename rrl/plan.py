@@ -5,10 +5,10 @@ Nothing here reads a result; the workflow's rules and the keys that stages check
 
 import itertools
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from rrl.checkpoints import checkpoints, planned_sha256
 from rrl.code_version import code_version
@@ -82,10 +82,28 @@ def behind(jobs: Iterable[Planned]) -> list[Planned]:
     return list(found.values())
 
 
+Question = ParamSpec("Question")
+Answer = TypeVar("Answer")
+
+
+def _once(method: Callable[Concatenate["Plan", Question], Answer]) -> Callable[Concatenate["Plan", Question], Answer]:
+    """The answer is remembered: a network is behind hundreds of records, and every job of a cluster reads the plan."""
+
+    def asked(plan: "Plan", /, *of: Question.args, **named: Question.kwargs) -> Answer:
+        question = (method.__name__, *of, *named.items())
+        if question not in plan.answers:
+            plan.answers[question] = method(plan, *of, **named)
+        answer: Answer = plan.answers[question]
+        return answer
+
+    return asked
+
+
 class Plan:
     def __init__(self, config: Config, pins: dict[str, Any]):
         self.config = config
         self.pins = pins
+        self.answers: dict[Any, Any] = {}
         self._jobs: dict[str, Planned] = {}
 
     @cached_property
@@ -128,6 +146,7 @@ class Plan:
         every = self.config.finetunings.values()
         return {target: of for of in every if isinstance(of, PublishedFinetuning) for target in of.targets}
 
+    @_once
     def settings(self, target: str) -> dict[str, tuple[float, float, int]]:
         """Name of each fine-tuning setting -> learning rate, weight decay, epochs."""
         of = self.finetunings[target]
@@ -227,6 +246,7 @@ class Plan:
         count = 1 if windows == "first" else len(names) - size + 1
         return [names[k : k + size] for k in range(count)]
 
+    @_once
     def target(self, target: str) -> Planned:
         of = self.config.targets[target]
         if isinstance(of, ImageTarget):
@@ -240,6 +260,7 @@ class Plan:
         settings["pins"] = [f"{file}={sha256}" for file, sha256 in sorted(pins.items())]
         return self._job("target", f"targets/{target}", settings)
 
+    @_once
     def network(self, network: str) -> Planned:
         if network in self.kept:
             return self._finetune(f"networks/{network}", self.kept[network])
@@ -280,12 +301,14 @@ class Plan:
             of = family.transform
         return of.model_dump()
 
+    @_once
     def features(self, target: str, network: str) -> Planned:
         settings = {"transform": self.transform(target, network)} | self.config.features.model_dump()
         return self._job(
             "extract", f"features/{target}/{network}", settings, self.target(target), self.network(network)
         )
 
+    @_once
     def members(self, target: str, representation: str) -> list[Member]:
         """Also of a representation of fine-tuned networks."""
         if (before := self.stage_one_published.get(representation)) is not None:
@@ -298,6 +321,7 @@ class Plan:
         runs = [Run(member.network, target, selection, setting) for member in self.representations[before]]
         return [Member(run.name, None) for run in runs]
 
+    @_once
     def representation(self, target: str, representation: str) -> Planned:
         members = self.members(target, representation)
         features = [self.features(target, member.network) for member in members]
@@ -316,6 +340,7 @@ class Plan:
         """One setting of fine-tuning, by the name of the run."""
         return self._finetune(f"finetuned/{run}", self.runs[run])
 
+    @_once
     def _finetune(self, artifact: str, run: Run) -> Planned:
         of = self.finetunings[run.target]
         learning_rate, weight_decay, epochs = self.settings(run.target)[run.setting]
@@ -329,6 +354,7 @@ class Plan:
         settings |= {"transform": self.transform(run.target, next(iter(networks)))}
         return self._job("finetune", artifact, settings, self.target(run.target), *map(self.network, networks))
 
+    @_once
     def record(self, target: str, representation: str, transfer: str) -> Planned:
         artifact = f"records/{target}/{representation}/{transfer}"
         if transfer == "linear_probe":
@@ -347,6 +373,7 @@ class Plan:
             return self._job("merge", artifact, {}, *(self.finetuned(run.name) for run in runs))
         return self._after_stage_one(artifact, target, representation, transfer)
 
+    @_once
     def _after_stage_one(self, artifact: str, target: str, representation: str, transfer: str) -> Planned:
         """The second stage, or none, on networks that were fine-tuned one by one, here or by others."""
         of = self.finetunings.get(target) or self.published[target]

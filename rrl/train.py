@@ -1,7 +1,6 @@
 """The one training loop."""
 
 import math
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -105,12 +104,8 @@ def train(
                 raise UserError(f"{where}: the loss is {total / images}; lower learning_rate")
             at.add(total, right, images)
             saved.safe_point()
-        if processes.first:
-            print(
-                f"epoch {at.epoch + 1}/{recipe.epochs} loss {at.loss / at.seen:.4f} "
-                f"{objective.name} {at.right / at.seen:.4f}",
-                file=sys.stderr,
-            )
+        result = f"loss {at.loss / at.seen:.4f} {objective.name} {at.right / at.seen:.4f}"
+        saved.say(f"epoch {at.epoch + 1}/{recipe.epochs} {result}")
         after_epoch(at.epoch)
         at.next_epoch()
         saved.safe_point()

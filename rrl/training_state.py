@@ -71,6 +71,11 @@ class Unsaved:
         """Called, by all processes, wherever what `begin` was given is a state to go on from. Saves it if it is
         time to."""
 
+    def say(self, line: str) -> None:
+        """A line of the log."""
+        if self.processes.first:
+            print(line, file=sys.stderr)
+
     def end(self) -> None:
         """Called after the last epoch."""
 
@@ -88,6 +93,7 @@ class Saved(Unsaved):
         self.root, self.artifact = root, artifact
         self.folder = folder_of(root, artifact, self.key)
         self.processes = processes
+        self.lines: list[str] = []
         self.claimed = self.running = False
         self.told: signal.Signals | None = None
         self.stack = ExitStack()
@@ -113,8 +119,10 @@ class Saved(Unsaved):
         state = self._read()
         if state is not None:
             self._restore(state)
-        if state is not None and self.processes.first:
-            print(f"goes on at epoch {at.epoch + 1}, step {at.step}, from {self.folder}", file=sys.stderr)
+            self.lines = state["lines"]  # a job that is started again has a new log
+            for line in self.lines:
+                super().say(line)
+            super().say(f"goes on at epoch {at.epoch + 1}, step {at.step}, from {self.folder}")
         self.saved = time.monotonic()
         self.running = True
         self.previous = {number: signal.signal(number, self._tell) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -152,6 +160,10 @@ class Saved(Unsaved):
         self.saved = time.monotonic()
         return outcome
 
+    def say(self, line: str) -> None:
+        super().say(line)
+        self.lines.append(line)
+
     def end(self) -> None:
         """Long trainings are followed by long evaluations: the last state of one is kept until the job is done."""
         if self.claimed:
@@ -180,6 +192,7 @@ class Saved(Unsaved):
             ],
             "random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+            "lines": self.lines,
             "after_epoch": None if self.after_epoch is None else self.after_epoch.state(),
         }
         partial = self.folder / PARTIAL

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.setting("--learning-rates", float, "base learning rates of the second stage", many=True)
     command.fields(HeadTraining, HEAD_TRAINING_FLAGS)
     command.place("--name", str, "name of the representation before fine-tuning")
-    command.place("--threads", int, "threads of torch")
+    command.place("--threads", int, "threads of each process")
     command.place("--logits", Path, "logits to write")
     command.place("--output", Path, "record to write")
     arguments, job = command.parse(argv)

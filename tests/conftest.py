@@ -13,6 +13,15 @@ import pytest
 
 CLONE = Path(__file__).resolve().parent.parent
 
+# Run by their name only, by `make test-slurm`.
+SLURM = any("slurm" in argument for argument in sys.argv)
+collect_ignore = [] if SLURM else ["slurm"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not SLURM:
+        terminalreporter.write_line("Not run: the tests that need Slurm (make test-slurm).")
+
 
 def copy_clone(folder: Path) -> Path:
     """The files of this clone that git would commit, in `folder`, with the data of this clone."""

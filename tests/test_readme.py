@@ -18,8 +18,11 @@ COMMANDS = sorted(
     }
 )
 # Run by others: `make test` runs this test, test_demo.py runs `make demo`, test_accept_refactor.py the command behind
-# `make accept-refactor`.
-ELSEWHERE = {"make test", "make demo", "make setup TORCH=cpu", "make accept-refactor"}
+# `make accept-refactor`, tests/slurm the commands on Slurm with another config.
+ELSEWHERE = {
+    "make test", "make test-slurm", "make demo", "make setup TORCH=cpu", "make accept-refactor",
+    "snakemake --profile slurm results/table1.csv", "snakemake --profile slurm results/table2.csv",
+}  # fmt: skip
 
 
 def test_the_readme_has_commands() -> None:

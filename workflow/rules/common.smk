@@ -3,7 +3,6 @@ import os
 import re
 import shlex
 import sys
-import time
 from base64 import urlsafe_b64decode
 from pathlib import Path
 
@@ -21,6 +20,9 @@ from rrl.members import SPLITS
 from rrl.plan import Plan
 from rrl.schema import ImageTarget, PaperTarget, Target
 from rrl.why import card_path, stale
+from snakemake.logging import logger
+from workflow import slurm
+from workflow.failures import Failures
 
 try:
     PLAN = Plan(
@@ -31,16 +33,30 @@ except UserError as error:
     sys.exit(str(error))
 
 
+FAILURES = Failures()
+if workflow.exec_mode.name == "DEFAULT":
+    logger.addHandler(FAILURES)
+
+
+onstart:
+    # Where Slurm was used before, or is now: jobs of a Snakemake that was killed may still run.
+    command = getattr(workflow.executor_settings, "status_command", None)
+    try:
+        if command is not None:
+            slurm.check_status_command(command)
+            slurm.mend_executor()
+        if command is not None or Path(".snakemake/slurm_logs").exists():
+            slurm.check_jobs(Path.cwd())
+    except UserError as error:
+        sys.exit(f"Error: {error}")
+
+
 onerror:
     # Snakemake says which job failed; this says why, a line each, with the log that holds the rest.
-    for path in sorted(Path(RESULTS, "logs").rglob("*.log")):
-        text = path.read_text(errors="replace").strip()
-        last = text.rpartition("\n")[2]
-        if path.stat().st_mtime >= STARTED and (last.startswith("Error:") or "Traceback" in text):
-            print(f"{path}: {last}", file=sys.stderr)
+    for line in FAILURES.lines():
+        print(line, file=sys.stderr)
 
 
-STARTED = time.time()
 RESULTS = PLAN.config.results
 DATA = shlex.quote(PLAN.config.data)
 CHECKPOINTS = PLAN.config.checkpoints

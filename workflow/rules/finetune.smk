@@ -28,7 +28,7 @@ rule finetune:
         "{PYTHON} -m rrl.finetune --target {input.target} --networks {input.networks} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --representation {params.representation} --data-root {DATA} --threads {threads} --gpus {resources.gpu}"
-        " --logits {output.logits} --keep {output.network} --output {output.card} 2>> {log}"
+        " --logits {output.logits} --keep {output.network} --output {output.card} 2> {log}"
 
 
 # The same where two-stage fine-tuning starts from the network: its weights are kept.

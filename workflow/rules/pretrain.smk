@@ -1,4 +1,3 @@
-# A training that goes on where it was killed goes on in its log.
 rule pretrain:
     input:
         target=cards("network"),
@@ -21,7 +20,7 @@ rule pretrain:
         "{PYTHON} -m rrl.pretrain --target {input.target} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --name {wildcards.network} --data-root {DATA} --threads {threads} --gpus {resources.gpu}"
-        " --output {output.card} 2>> {log}"
+        " --output {output.card} 2> {log}"
 
 
 rule random_network:
@@ -75,4 +74,4 @@ rule distill:
         "{PYTHON} -m rrl.distill --target {input.target} --features {input.features} --networks {input.networks}"
         " {params.settings} --input-keys {params.input_keys} --code-version {params.code_version}"
         " --name {wildcards.network} --data-root {DATA} --threads {threads} --gpus {resources.gpu}"
-        " --output {output.card} 2>> {log}"
+        " --output {output.card} 2> {log}"

@@ -1,0 +1,53 @@
+"""Why jobs failed, a line each: Snakemake says which job failed and where its log is, this says what is in it."""
+
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from workflow import slurm
+
+# What a stage, or torch, says last of what went wrong; torchrun says much after it.
+TELLING = re.compile(r"^(Error: .*|SIG[A-Z]+: .*|\S*(?:Error|Exception)\b.*)$", re.M)
+
+
+class Failures(logging.Handler):
+    """Listens to Snakemake. Jobs of a cluster are told of at once, as a workflow may go on for days; all jobs that
+    failed for good once more at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[int, tuple[list[str], str]] = {}  # of a job: its outputs, and the line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "event", None) != LogEvent.JOB_ERROR:
+            return
+        of: dict[str, Any] = vars(record)
+        external = (of.get("aux") or {}).get("external_jobid")
+        log, *others = of.get("log") or [""]
+        line = told(Path(log), external, Path(others[-1]) if others else Path())
+        self.found[of["jobid"]] = (list(of.get("output") or []), line)
+        if external is not None:
+            print(line, file=sys.stderr)
+
+    def lines(self) -> list[str]:
+        """Of the jobs that failed and did not succeed when they were tried again."""
+        return [line for outputs, line in self.found.values() if not all(Path(path).exists() for path in outputs)]
+
+
+def told(log: Path, external: str | None, cluster_log: Path) -> str:
+    """One line: the log of the job, why it failed, and the last telling line of the log.
+
+    external : id of the cluster's job, or None for a local one.
+    cluster_log : what the cluster wrote of that job's output.
+    """
+    text = log.read_text(errors="replace") if log.is_file() else ""
+    if external is not None:  # a log may tell of earlier attempts, too
+        text = text.rpartition(f"Slurm job {external} ")[2] if f"Slurm job {external} " in text else ""
+    said = TELLING.findall(text) or text.strip().splitlines()[-1:]
+    parts = [str(log if log.is_file() or not cluster_log.is_file() else cluster_log)]
+    parts += [slurm.cause(external, cluster_log)] if external is not None else []
+    return ": ".join([*parts, *said[-1:]])
