@@ -23,8 +23,13 @@ class Failures(logging.Handler):
         self.found: dict[int, tuple[list[str], str]] = {}  # of a job: its outputs, and the line
 
     def emit(self, record: logging.LogRecord) -> None:
-        if getattr(record, "event", None) != LogEvent.JOB_ERROR:
-            return
+        if getattr(record, "event", None) == LogEvent.JOB_ERROR:
+            try:
+                self.tell(record)
+            except Exception:  # a line that cannot be told must not end the workflow
+                self.handleError(record)
+
+    def tell(self, record: logging.LogRecord) -> None:
         of: dict[str, Any] = vars(record)
         external = (of.get("aux") or {}).get("external_jobid")
         log, *others = of.get("log") or [""]

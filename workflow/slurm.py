@@ -95,7 +95,8 @@ def mend_executor() -> None:
             known = _known(self.run_uuid)
             for job in [job for job in remaining if known is not None and job.external_jobid not in known]:
                 remaining.remove(job)
-                self.report_job_error(job, msg=f"Slurm does not know job {job.external_jobid} any more. ")
+                message = f"Slurm does not know job {job.external_jobid} any more. "
+                self.report_job_error(job, msg=message, aux_logs=[str(job.aux["slurm_logfile"])])
         now = {job.external_jobid for job in remaining}
         if now != seen or not now:
             last_change, seen = time.monotonic(), now
@@ -127,7 +128,7 @@ def cause(job: str, log: Path) -> str:
     job : its id.
     log : what Slurm wrote of its output, which may be missing.
     """
-    text = log.read_text(errors="replace") if log.exists() else ""
+    text = log.read_text(errors="replace") if log.is_file() else ""
     try:
         about = dict(re.findall(r"(\w+)=(\S*)", _ask("scontrol", "show", "job", "--oneliner", job)))
     except UserError:
@@ -145,7 +146,7 @@ def cause(job: str, log: Path) -> str:
         return f"{where} lost its node"
     if state == "FAILED":
         return f"{where} failed with exit status {about.get('ExitCode', '?').partition(':')[0]}"
-    return f"{where} ended as {state or 'unknown: Slurm does not know it any more'}"
+    return f"{where} ended as {state}" if state else f"Slurm does not know job {job} any more"
 
 
 def _memory(about: dict[str, str]) -> str:
