@@ -50,8 +50,8 @@ def told(log: Path, external: str | None, cluster_log: Path) -> str:
     cluster_log : what the cluster wrote of that job's output.
     """
     text = log.read_text(errors="replace") if log.is_file() else ""
-    if external is not None:  # a log may tell of earlier attempts, too
-        text = text.rpartition(f"Slurm job {external} ")[2] if f"Slurm job {external} " in text else ""
+    if external is not None:  # and the log is that of this attempt, which may not have come to write one
+        text = text.partition(f"Slurm job {external} ")[2].partition("\n")[2]
     said = TELLING.findall(text) or text.strip().splitlines()[-1:]
     parts = [str(log if log.is_file() or not cluster_log.is_file() else cluster_log)]
     parts += [slurm.cause(external, cluster_log)] if external is not None else []
