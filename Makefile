@@ -54,4 +54,4 @@ test: setup
 	@$(BIN)/pytest
 
 test-slurm: setup
-	@$(BIN)/pytest tests/slurm
+	@$(BIN)/pytest tests/cluster

@@ -14,8 +14,8 @@ import pytest
 CLONE = Path(__file__).resolve().parent.parent
 
 # Run by their name only, by `make test-slurm`.
-SLURM = any("slurm" in argument for argument in sys.argv)
-collect_ignore = [] if SLURM else ["slurm"]
+SLURM = any("cluster" in argument for argument in sys.argv)
+collect_ignore = [] if SLURM else ["cluster"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 from test_training_state import SLOWLY, Stages
 
 from rrl.processes import ALONE, Processes, given_gpus
+from workflow.failures import told
 
 STAGES = ("pretrain", "finetune", "distill")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -147,7 +148,12 @@ def test_the_loss_of_all_stops_all(two: Two) -> None:
         [sys.executable, "-m", "rrl.pretrain", *words], cwd=two.root, env=environment, capture_output=True, text=True
     )
     assert result.returncode == 1 and not two.states()
+    log = two.root / "log"
+    log.write_text(result.stderr)
     assert re.search(r"^Error: epoch 1, step [23]: the loss is (nan|inf); lower learning_rate$", result.stderr, re.M)
+    assert re.fullmatch(
+        rf"{log}: Error: epoch 1, step [23]: the loss is \S+; lower learning_rate", told(log, None, log)
+    )
 
 
 def test_shares_are_the_batch() -> None:

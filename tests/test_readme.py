@@ -18,7 +18,7 @@ COMMANDS = sorted(
     }
 )
 # Run by others: `make test` runs this test, test_demo.py runs `make demo`, test_accept_refactor.py the command behind
-# `make accept-refactor`, tests/slurm the commands on Slurm with another config.
+# `make accept-refactor`, tests/cluster the commands on Slurm with another config.
 ELSEWHERE = {
     "make test", "make test-slurm", "make demo", "make setup TORCH=cpu", "make accept-refactor",
     "snakemake --profile slurm results/table1.csv", "snakemake --profile slurm results/table2.csv",

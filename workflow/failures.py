@@ -10,8 +10,9 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from workflow import slurm
 
-# What a stage, or torch, says last of what went wrong; torchrun says much after it.
-TELLING = re.compile(r"^(Error: .*|SIG[A-Z]+: .*|\S*(?:Error|Exception)\b.*)$", re.M)
+# What a stage says of what went wrong, and the last line of a traceback. torchrun says more behind the first.
+OWN = re.compile(r"^(?:Error|SIG[A-Z]+): .*$", re.M)
+RAISED = re.compile(r"^[\w.]*(?:Error|Exception)\b.*$", re.M)
 
 
 class Failures(logging.Handler):
@@ -52,7 +53,7 @@ def told(log: Path, external: str | None, cluster_log: Path) -> str:
     text = log.read_text(errors="replace") if log.is_file() else ""
     if external is not None:  # and the log is that of this attempt, which may not have come to write one
         text = text.partition(f"Slurm job {external} ")[2].partition("\n")[2]
-    said = TELLING.findall(text) or text.strip().splitlines()[-1:]
+    said = OWN.findall(text) or RAISED.findall(text) or text.strip().splitlines()
     parts = [str(log if log.is_file() or not cluster_log.is_file() else cluster_log)]
     parts += [slurm.cause(external, cluster_log)] if external is not None else []
     return ": ".join([*parts, *said[-1:]])

@@ -17,9 +17,7 @@ from rrl.errors import UserError
 
 SECONDS = 30  # that Slurm may take to answer
 LONGEST_WAIT = 180.0  # seconds between two looks of Snakemake at its jobs
-WARNING = (
-    180  # a job that fails this many seconds before its limit, or later, was warned: Slurm does it up to a minute early
-)
+WARNED = 180  # seconds before its time limit from which on a job may have been warned: Slurm may be a minute early
 
 
 def _ask(*command: str) -> str:
@@ -93,7 +91,7 @@ def mend_executor() -> None:
             remaining = active_jobs
         elif remaining and self.get_status_command() == "squeue":
             known = _known(self.run_uuid)
-            for job in [job for job in remaining if known is not None and job.external_jobid not in known]:
+            for job in [job for job in remaining if known is not None and _parent(job.external_jobid) not in known]:
                 remaining.remove(job)
                 message = f"Slurm does not know job {job.external_jobid} any more. "
                 self.report_job_error(job, msg=message, aux_logs=[str(job.aux["slurm_logfile"])])
@@ -115,11 +113,16 @@ def mend_executor() -> None:
 
 
 def _known(name: str) -> set[str] | None:
-    """Ids of the jobs of this name that squeue knows, or None if it does not answer."""
+    """Ids of the jobs, or arrays of jobs, of this name that squeue knows, or None if it does not answer."""
     try:
-        return set(_ask("squeue", "--noheader", "--states=all", "--format=%i", "--name", name).split())
+        return set(_ask("squeue", "--noheader", "--states=all", "--format=%F", "--name", name).split())
     except UserError:
         return None
+
+
+def _parent(job: str) -> str:
+    """The array that a job {array}_{number} belongs to, or the job itself."""
+    return job.partition("_")[0]
 
 
 def cause(job: str, log: Path) -> str:
@@ -138,7 +141,7 @@ def cause(job: str, log: Path) -> str:
     limit, ran = about.get("TimeLimit", ""), about.get("RunTime", "")
     if state == "OUT_OF_MEMORY" or re.search(r"oom.kill|memory limit|out of memory", text, re.I):
         return f"{where} ran out of memory: it had {_memory(about)}"
-    if state == "TIMEOUT" or (state == "FAILED" and _seconds(ran) >= _seconds(limit) - WARNING):
+    if state == "TIMEOUT" or (state == "FAILED" and _seconds(ran) >= _seconds(limit) - WARNED):
         return f"{where} reached its time limit of {limit}"
     if state == "CANCELLED":
         return f"{where} was cancelled (scancel)"

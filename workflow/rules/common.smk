@@ -2,6 +2,7 @@
 import os
 import re
 import shlex
+import shutil
 import sys
 from base64 import urlsafe_b64decode
 from pathlib import Path
@@ -45,7 +46,7 @@ onstart:
         if command is not None:
             slurm.check_status_command(command)
             slurm.mend_executor()
-        if command is not None or Path(".snakemake/slurm_logs").exists():
+        if command is not None or (Path(".snakemake/slurm_logs").exists() and shutil.which("squeue")):
             slurm.check_jobs(Path.cwd())
     except UserError as error:
         sys.exit(f"Error: {error}")

@@ -15,22 +15,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cluster import daemons
+from cluster.clones import RECORD, Clone, artifacts, clone, locally
+from cluster.daemons import GPUS, Cluster, absent, run, running
 from conftest import CLONE
 from safetensors.numpy import load_file
-from slurm.clones import RECORD, Clone, artifacts, clone, locally
-from slurm.cluster import GPUS, Cluster, absent, run
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    why_not = absent()
-    assert why_not is None, f"no cluster can be started: {why_not}"
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.stop()
+    with running(tmp_path_factory.mktemp("cluster")) as started:
+        yield started
 
 
 # The undisturbed workflow
@@ -378,6 +373,13 @@ def test_two_gpus(cluster: Cluster, tmp_path: Path) -> None:
     one = load_file((locally(made, network).folder / network).with_suffix(".safetensors"))
     assert two.keys() == one.keys() and any((two[name] != one[name]).any() for name in one)
     assert max(np.abs(two[name] - one[name]).max() for name in one) < 1e-3
+
+
+def test_a_machine_with_its_own_slurm_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemons, "CONFIGURATION", tmp_path)
+    assert absent() is None
+    (tmp_path / "slurm.conf").write_text("ClusterName=production\n")
+    assert absent() == f"{tmp_path}/slurm.conf is this machine's own: the tests' cluster would need its place"
 
 
 def test_sacct_without_accounts_is_refused(cluster: Cluster, tmp_path: Path) -> None:

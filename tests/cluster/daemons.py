@@ -11,6 +11,8 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -102,6 +104,19 @@ def run(*command: str, check: bool = True) -> str:
     result = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
     assert not check or result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
     return result.stdout
+
+
+@contextmanager
+def running(folder: Path, accounts: bool = False) -> Iterator["Cluster"]:
+    """A cluster, stopped behind the block. Fails where none can be started."""
+    why_not = absent()
+    assert why_not is None, f"no cluster can be started: {why_not}"
+    cluster = Cluster(folder, accounts)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 class Cluster:

@@ -3,22 +3,16 @@
 from collections.abc import Iterator
 
 import pytest
-from slurm.clones import Clone, clone
-from slurm.cluster import CONFIGURATION, Cluster, absent, run
+from cluster.clones import Clone, clone
+from cluster.daemons import CONFIGURATION, Cluster, run, running
 
 TINY_RECORD = "results/tiny/records/mnist/erm-s0/linear_probe.json"
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    why_not = absent()
-    assert why_not is None, f"no cluster can be started: {why_not}"
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"), accounts=True)
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.stop()
+    with running(tmp_path_factory.mktemp("cluster"), accounts=True) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
