@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,17 @@ def check_status_command(command: str) -> None:
         advice = "allowed is sacct" if accounts else f"its MinJobAge must be more than {LONGEST_WAIT:.0f} and is set in"
         advice += "" if accounts else " slurm.conf, by whoever runs the cluster"
         raise UserError(f"{where}: found squeue, but this cluster forgets a job {age} s after its end; {advice}")
+
+
+def check_partitions(names: Iterable[str]) -> None:
+    """Raises UserError if the cluster lacks one. `names`: each one, or several with commas between."""
+    known = set(_ask("sinfo", "--noheader", "--format=%R").split())
+    missing = sorted({name for several in names for name in several.split(",")} - known)
+    if missing:
+        raise UserError(
+            f"slurm_partition in slurm/config.yaml: found {', '.join(missing)}; this cluster has "
+            f"{', '.join(sorted(known))}: edit the top of slurm/config.yaml"
+        )
 
 
 def mend_executor() -> None:

@@ -382,6 +382,17 @@ def test_a_machine_with_its_own_slurm_is_left_alone(tmp_path: Path, monkeypatch:
     assert absent() == f"{tmp_path}/slurm.conf is this machine's own: the tests' cluster would need its place"
 
 
+def test_partitions_that_are_not_there_are_refused(cluster: Cluster, tmp_path: Path) -> None:
+    made = clone(tmp_path / "clone", "chain.yaml")
+    profile = made.folder / "slurm/config.yaml"
+    profile.write_text(profile.read_text().replace("slurm_partition: gpu", "slurm_partition: a100,gpu"))
+    assert made.run(RECORD) == 1
+    said = (
+        "slurm_partition in slurm/config.yaml: found a100; this cluster has cpu, gpu: edit the top of slurm/config.yaml"
+    )
+    assert f"\nError: {said}\n" in made.output and "Traceback" not in made.output
+
+
 def test_sacct_without_accounts_is_refused(cluster: Cluster, tmp_path: Path) -> None:
     made = clone(tmp_path / "clone", "chain.yaml")
     assert made.run(RECORD, options=("--slurm-status-command", "sacct")) == 1

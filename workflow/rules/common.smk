@@ -45,6 +45,9 @@ onstart:
     try:
         if command is not None:
             slurm.check_status_command(command)
+            rules = [job.rule for job in workflow.dag.needrun_jobs() if not job.is_local]
+            partitions = [rule.resources.get("slurm_partition") for rule in rules]
+            slurm.check_partitions(str(of.raw) for of in partitions if of is not None)
             slurm.mend_executor()
         if command is not None or (Path(".snakemake/slurm_logs").exists() and shutil.which("squeue")):
             slurm.check_jobs(Path.cwd())
