@@ -1,4 +1,4 @@
-"""What a config may hold. Every key is required; there are no defaults."""
+"""What a config may hold. Every key is required, but for `gpus`; there are no other defaults."""
 
 import re
 from typing import Annotated, Any, Literal
