@@ -215,10 +215,10 @@ class Cluster:
         return run("squeue", "--noheader", "--format=%i", f"--states={state}").split()
 
     def record(self) -> list[dict[str, str]]:
-        """A line per ended job, as the controller wrote it."""
+        """A line per job that ran and ended, as the controller wrote it."""
         path = self.folder / "jobs.txt"
         lines = path.read_text().splitlines() if path.exists() else []
-        return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
+        return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines if "StartTime=Unknown" not in line]
 
     def idle(self, jobs: list[dict[str, str]]) -> float:
         """Seconds between the start of the first and the end of the last of these jobs in which none of them ran."""
