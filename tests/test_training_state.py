@@ -272,10 +272,10 @@ def test_processes_killed_at_random_moments(stages: Stages, stage: str, number: 
         process.send_signal(number)
         error = process.communicate()[1]
         about = f"{stage}, killed {wait} s after the first save: {error}"
-        if process.returncode == 0:  # it was quicker
+        trained = f"epoch {EPOCHS}/{EPOCHS} " in error  # then SIGTERM may end the process at once
+        if process.returncode == 0 or (trained and not stages.states()):  # it was quicker
             assert stages.taken(stage) == stages.expected[stage], about
             continue
-        trained = f"epoch {EPOCHS}/{EPOCHS} " in error  # then SIGTERM may end the process at once
         told = 128 + number
         allowed = {-number} if number == signal.SIGKILL else {told, -number} if trained else {told}
         assert process.returncode in allowed, about
@@ -285,10 +285,11 @@ def test_processes_killed_at_random_moments(stages: Stages, stage: str, number: 
             ), about
             assert "Traceback" not in error
         assert len(stages.states()) >= 1, about
+    saved = bool(stages.states())
     process = stages.start(stage, 300.0)
     error = process.communicate()[1]
     assert process.returncode == 0, error
-    assert "goes on at epoch" in error
+    assert ("goes on at epoch" in error) == saved
     assert stages.taken(stage) == stages.expected[stage]
 
 
