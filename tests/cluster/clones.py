@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -40,6 +41,7 @@ class Clone:
         return subprocess.Popen(
             [*command, "--configfile", self.config], cwd=self.folder, env=clean, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # where tests run in the background
         )  # fmt: skip
 
     def end(self, process: subprocess.Popen[str]) -> int:
