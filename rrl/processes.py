@@ -100,9 +100,8 @@ class Processes:
         if self.count == 1:
             return network
         if next(network.parameters()).is_cuda:
-            from timm.layers.norm_act import (
-                convert_sync_batchnorm,
-            )  # torch's own loses the activations in timm's batch norm
+            # torch's own conversion loses the activations in timm's batch norm
+            from timm.layers.norm_act import convert_sync_batchnorm
 
             convert_sync_batchnorm(network)
         else:
