@@ -22,8 +22,10 @@ def artifacts(folder: Path, results: str) -> dict[str, bytes]:
     """Cards, records, logits' cards and tables, but for the times in {name}.run.json."""
     root = folder / "results" / results
     paths = [*root.rglob("*.json"), *root.rglob("*.csv"), *root.rglob("*.md"), *root.rglob("*.tex")]
-    kept = (path for path in paths if not path.name.endswith(".run.json") and "work" not in path.parts)
-    return {str(path.relative_to(root)): path.read_bytes() for path in kept}
+    names = (path.relative_to(root) for path in paths if not path.name.endswith(".run.json"))
+    found = {str(name): (root / name).read_bytes() for name in names if name.parts[0] != "work"}
+    assert found, f"no artifact in {root}"
+    return found
 
 
 @dataclass
