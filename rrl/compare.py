@@ -57,7 +57,7 @@ class Compared:
 
 def name_of(text: str) -> str:
     """A name that a config allows, from any text."""
-    name = re.sub(r"-+", "-", re.sub(r"[^a-z0-9_-]", "_", text.lower())).strip("-_")
+    name = re.sub(r"-+", "-", re.sub(r"[^a-z0-9_-]", "_", text.lower()))[:40].strip("-_")
     return name if name[:1].isalpha() else f"n{name}".rstrip("-_")
 
 

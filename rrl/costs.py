@@ -19,8 +19,7 @@ import yaml
 from rrl.architecture_names import parse_architecture
 from rrl.checkpoints import pins
 from rrl.command import run
-from rrl.config import load_config
-from rrl.errors import UserError
+from rrl.config import load_config, read_config
 from rrl.members import parse_member
 from rrl.paper_datasets import CLASSES, PUBLISHED
 from rrl.plan import Plan, Planned, behind
@@ -381,9 +380,7 @@ def load_plan(path: Path, grid: str | None = None) -> Plan:
 
     Raises UserError for a config that is missing or has mistakes.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: missing; name the config of an experiment")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = read_config(path)
     pinned = yaml.safe_load((ROOT / "workflow/pins.yaml").read_text(encoding="utf-8"))
     return Plan(load_config(content if grid is None else content | {"grid": grid}, [path]), pinned)
 

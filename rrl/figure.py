@@ -96,8 +96,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments, job = command.parse(argv)
 
     layout, records = arguments.layout, arguments.records
-    # Text as text, and nothing random or of today in the file: the same bytes each time.
-    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "rrl", "font.size": 8})
+    # Text as text, no formulas in it, and nothing random or of today in the file: the same bytes each time.
+    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "rrl", "font.size": 8, "text.parse_math": False})
     columns = max(len(row["panels"]) for row in layout["rows"])
     size = (4.0 * columns + 1.9, 2.9 * len(layout["rows"]) + 0.5)
     picture, grid = plt.subplots(len(layout["rows"]), columns, figsize=size, squeeze=False, layout="constrained")

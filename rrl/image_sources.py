@@ -144,6 +144,11 @@ def _csv(path: Path) -> Source:
         name, label = row["path"], row["label"]
         if not name or not label:
             raise UserError(f"{path}, line {number}: found path {name!r}, label {label!r}; both are needed")
+        if os.path.normpath(name).split(os.sep)[0] == "..":
+            raise UserError(
+                f"{path}, line {number}: found path {name!r}, which leaves the folder of the file; allowed are paths "
+                "below it, and absolute ones"
+            )
         if (full := os.path.normpath(path.parent / name)) in seen:
             raise UserError(f"{path}, line {number}: {name} is listed twice; allowed is once")
         seen.add(full)
@@ -182,7 +187,9 @@ def _arrays(path: Path) -> Source:
         else:
             with h5py.File(path, "r") as file:
                 names = list(file)
-                arrays = {name: file[name][:] for name in names if name in wanted}
+                arrays = {name: _inside(file, name)[:] for name in names if name in wanted}
+    except UserError:
+        raise
     except Exception as error:  # damaged bytes lead to errors of zipfile, zlib, numpy and HDF5
         raise UserError(f"{path}: cannot be read as arrays ({' '.join(str(error).split())[:150]})") from None
     parts, opens, sizes = {}, {}, {"file": path.stat().st_size}
@@ -214,6 +221,14 @@ def _arrays(path: Path) -> Source:
         parted = " and ".join(f"{PREFIXES[part]}images" for part in parts if part != WHOLE)
         raise UserError(f"{path}: found images beside {parted}; allowed is one of both")
     return Source(str(path), parts, opens, _fingerprint(sizes))
+
+
+def _inside(file: h5py.File, name: str) -> Any:
+    """Of HDF5. Raises UserError where the values lie in another file, which the fingerprint would not tell."""
+    found = file[name]
+    if found.file.filename != file.filename or getattr(found, "external", None) or getattr(found, "is_virtual", False):
+        raise UserError(f"{file.filename}: {name} lies in another file; allowed are values in this one: copy them")
+    return found
 
 
 def _text(label: Any) -> str:

@@ -11,15 +11,25 @@ from rrl.errors import UserError
 from rrl.runs import setting_name
 from rrl.transfers import OF_NETWORKS, SEPARATE, transfer_name
 
+LIBRARIES = ("timm/", "torchvision/")
+
 
 def allowed(found: str, names: Sequence[str]) -> str:
     """The allowed names, the one nearest to what was found first."""
-    near = difflib.get_close_matches(found, names, n=1)
-    return (f"did you mean {near[0]}? " if near else "") + f"allowed: {', '.join(names) or 'none is declared'}"
+    near = nearest(found, names)
+    return (f"did you mean {near}? " if near else "") + f"allowed: {', '.join(names) or 'none is declared'}"
+
+
+def nearest(found: str, names: Sequence[str]) -> str:
+    """The name that is likely meant; or none."""
+    return next(iter(difflib.get_close_matches(found[:100], names, n=1)), "")
 
 
 def dangling(content: Any) -> list[str]:
-    """A line for each name that refers to nothing. Parts of the wrong shape are passed over: the schema names them."""
+    """A line for each name that refers to nothing.
+
+    content : of the right shape, with nothing in place of what was not: the schema names that.
+    """
     sections = (
         "targets", "recipes", "networks", "representations", "probes", "finetunings", "tables", "figures"
     )  # fmt: skip
@@ -32,7 +42,7 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
         yield from of_transform(f"targets.{name}.transform", target.get("transform"))
     for name, family in config["networks"].items():
         for number, model in enumerate(_list(family.get("models"))):
-            if isinstance(model, str) and not model.startswith(("timm/", "torchvision/")):
+            if isinstance(model, str) and (not model.startswith(LIBRARIES) or _not_an_architecture(model)):
                 place = f"networks.{name}.models[{number}]"
                 yield f"{place}: found {model!r}; allowed are timm/<name> and torchvision/<name>"
         if isinstance(family.get("arch"), str) and (mistake := _not_an_architecture(family["arch"])):
@@ -48,6 +58,7 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
         yield from _of_teachers(name, family, config["networks"])
     groups: dict[str, int] = dict.fromkeys(config["networks"], 1)
     networks = [f"{name}-s{seed}" for name, family in config["networks"].items() for seed in _seeds(family)]
+    taken = {*groups, *networks}  # names of groups and of representations
     columns_of_one: set[str] = set()
     searched: set[str] = set()
     for name, entry in config["representations"].items():
@@ -64,8 +75,9 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
             key = "members" if "members" in entry else "best_subset_of"
             for number, member in enumerate(_list(entry[key])):
                 yield from _unknown(f"representations.{name}.{key}[{number}]", member, dict.fromkeys(networks))
-            if name in groups or name in networks:
-                yield f"representations.{name}: found name {name!r}, which networks have already; take another name"
+            if name in taken:
+                yield f"representations.{name}: found name {name!r}, which others have already; take another name"
+            taken.add(name)
             groups[name] = len(_list(entry[key]))
             searched |= {name} if key == "best_subset_of" else set()
             continue
@@ -77,8 +89,14 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
                     f"representations.{name}.sizes: found {size}; {entry['of']} has {len(seeds)} seeds, "
                     f"allowed are at most so many members"
                 )
-            if f"{name}{size}" in groups:
-                yield f"representations.{name}.sizes: found {size}; the group {name}{size} is declared already"
+            windows = len(seeds) - size if isinstance(size, int) and entry.get("windows") == "all" else 0
+            made = [f"{name}{size}", *(f"{name}{size}-k{k}" for k in range(1, windows + 1))]
+            if again := sorted(taken.intersection(made)):
+                yield (
+                    f"representations.{name}.sizes: found {size}; {', '.join(again)} is declared already, "
+                    "take another name"
+                )
+            taken.update(made)
             groups[f"{name}{size}"] = size if isinstance(size, int) else 0
     views = content.get("features", {}).get("views") if isinstance(content.get("features"), dict) else None
     for name, target in config["targets"].items():
@@ -98,7 +116,7 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
         yield from _of_search(f"tables.{name}", table, searched)
         yield from _of_transforms(f"tables.{name}", table, config)
     for name, figure in config["figures"].items():
-        yield from _of_figure(f"figures.{name}", figure, config["tables"], single)
+        yield from _of_figure(f"figures.{name}", figure, config, groups, single)
 
 
 def of_transform(place: str, transform: Any) -> Iterator[str]:
@@ -152,7 +170,7 @@ def _of_finetunings(config: dict[str, dict[str, Any]], content: Any) -> Iterator
         yield from _of_finetuned_networks(place, of.get("networks"), families)
         for key in ("learning_rates", "epochs"):
             if isinstance(of.get(key), dict) and content.get("grid") == "own":
-                yield f"grid: found own; {place}.{key} has {', '.join(of[key])}, allowed is one of these"
+                yield f"grid: found own; {place}.{key} has {', '.join(map(str, of[key]))}, allowed is one of these"
         known = _settings(of, str(content.get("grid")))
         two_stage = of.get("two_stage")
         for number, setting in enumerate(_list(two_stage.get("settings")) if isinstance(two_stage, dict) else []):
@@ -184,7 +202,7 @@ def _settings(finetuning: dict[str, Any], grid: str) -> list[str]:
         lists.append(_list(values.get(grid) if isinstance(values, dict) else values))
     try:
         return [setting_name(float(rate), float(decay), epochs) for rate, decay, epochs in itertools.product(*lists)]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # of a shape that the schema names
         return []
 
 
@@ -198,22 +216,29 @@ def _of_table(
         at = f"{place}.columns[{number}]"
         name = column.get("target")
         yield from _unknown(f"{at}.target", name, targets)
-        if name not in targets or "shots" not in column:
+        if name not in targets or column.get("shots") is None:
             continue
         if column.get("transfer") == "linear_probe":
             shots, where = _list(targets[name].get("shots")), f"targets.{name}.shots"
         elif name in finetuned_on:
             shots, where = [finetuned_on[name]], f"finetunings.*.targets.{name}"
         else:
-            yield f"{at}.target: found {name}, on which nothing is fine-tuned; allowed: {', '.join(finetuned_on)}"
+            others = ", ".join(map(str, finetuned_on)) or "none"
+            yield f"{at}.target: found {name}, on which nothing is fine-tuned; allowed: {others}"
             continue
         if column.get("transfer") == "finetune" and name in _published_on(config["finetunings"]):
             yield f"{at}.transfer: found finetune; allowed on {name}, fine-tuned by others: two_stage, averaged_head"
         if shots and column["shots"] not in shots:
             yield f"{at}.shots: found {column['shots']!r}; allowed are those of {where}: {shots}"
+    first: dict[str, int] = {}  # by what the table calls them
     for number, row in enumerate(_list(table.get("rows"))):
         at = f"{place}.rows[{number}]"
         name = row.get("group") if isinstance(row, dict) else None
+        if isinstance(row, dict) and row.get("method") is not None:
+            shown_as = f"{' '.join(row['method'].split())}{'^sub' if row.get('ensemble') is True else ''}"
+            if shown_as in first:
+                yield f"{at}.method: found {shown_as!r}, as in rows[{first[shown_as]}]; take another name"
+            first.setdefault(shown_as, number)
         yield from _unknown(f"{at}.group", name, groups)
         if isinstance(row, dict) and row.get("ensemble") is True and groups.get(str(name)) == 1:
             yield f"{at}.ensemble: found true; {name} has one member, allowed are groups of two or more"
@@ -232,7 +257,7 @@ def _of_search(place: str, table: Any, searched: set[str]) -> Iterator[str]:
         if row.get("group") not in searched:
             continue
         at = f"{place}.rows[{number}]"
-        if table.get("selections") != ["heldout"]:
+        if table.get("selections") not in (None, ["heldout"]):
             found = f"found {table.get('selections')}; {row['group']} is searched for on val"
             yield f"{place}.selections: {found}, allowed is [heldout]"
         if row.get("ensemble") is True:
@@ -279,37 +304,51 @@ def _seeds(family: dict[str, Any]) -> list[Any]:
     return _list(family.get("seeds"))
 
 
-def _of_figure(place: str, figure: Any, tables: dict[str, Any], single: set[str]) -> Iterator[str]:
+def _of_figure(
+    place: str, figure: Any, config: dict[str, dict[str, Any]], declared: dict[str, int], single: set[str]
+) -> Iterator[str]:
     """Every point of a figure is a cell of the table that its row names."""
     for number, row in enumerate(_list(figure.get("rows"))):
         if not isinstance(row, dict):
             continue
         at = f"{place}.rows[{number}]"
-        yield from _unknown(f"{at}.table", row.get("table"), tables)
-        table = tables.get(str(row.get("table")), {})
-        groups = {(of.get("group"), of.get("ensemble")) for of in _list(table.get("rows")) if isinstance(of, dict)}
-        columns = {
-            (of.get("transfer"), of.get("target"), of.get("shots"))
-            for of in _list(table.get("columns"))
-            if isinstance(of, dict)
-        }
-        panels = [(of.get("target"), of.get("shots")) for of in _list(row.get("panels")) if isinstance(of, dict)]
-        for count, series in enumerate(_list(row.get("series"))):
-            if not table or not isinstance(series, dict):
+        yield from _unknown(f"{at}.table", row.get("table"), config["tables"])
+        table = config["tables"].get(str(row.get("table")), {})
+        groups = [(of.get("group"), of.get("ensemble")) for of in _mappings(table.get("rows"))]
+        columns = [(of.get("transfer"), of.get("target"), of.get("shots")) for of in _mappings(table.get("columns"))]
+        whole = groups and columns and all(None not in cell for cell in [*groups, *columns])
+        panels = []
+        for count, of in enumerate(_list(row.get("panels"))):
+            target, shots = (of.get("target"), of.get("shots")) if isinstance(of, dict) else (None, None)
+            yield from _unknown(f"{at}.panels[{count}].target", target, config["targets"])
+            if target not in config["targets"] or shots is None:
                 continue
-            transfer = transfer_name(str(series.get("transfer")), series.get("ensemble") is True)
+            if whole and (target, shots) not in [column[1:] for column in columns]:
+                where = f"tables.{row['table']}: {', '.join(dict.fromkeys(f'{of[1]} {of[2]}' for of in columns))}"
+                yield f"{at}.panels[{count}]: found target {target}, shots {shots}; allowed are those of {where}"
+                continue
+            panels.append((target, shots))
+        for count, series in enumerate(_list(row.get("series"))):
+            if not whole or not isinstance(series, dict):
+                continue
+            transfer, ensemble = series.get("transfer"), series.get("ensemble")
+            if transfer is None or ensemble is None:
+                continue
             for group in _list(series.get("groups")):
-                if group in single and transfer in OF_NETWORKS:
+                yield from _unknown(f"{at}.series[{count}].groups", group, declared)
+                if group not in declared:
+                    continue
+                if group in single and transfer_name(transfer, ensemble) in OF_NETWORKS:
                     yield f"{at}.series[{count}].groups: found {group}; allowed are groups of two or more networks"
-                elif (group, series.get("ensemble")) not in groups:
+                elif (group, ensemble) not in groups:
                     yield (
-                        f"{at}.series[{count}].groups: found {group!r}, ensemble {series.get('ensemble')}; "
+                        f"{at}.series[{count}].groups: found {group!r}, ensemble {ensemble}; "
                         f"allowed are rows of tables.{row['table']}"
                     )
             for target, shots in panels:
-                if (series.get("transfer"), target, shots) not in columns:
+                if (transfer, target, shots) not in columns:
                     yield (
-                        f"{at}.series[{count}].transfer: found {series.get('transfer')!r} on {target!r}, "
+                        f"{at}.series[{count}].transfer: found {transfer!r} on {target!r}, "
                         f"shots {shots!r}; allowed are columns of tables.{row['table']}"
                     )
 
@@ -355,8 +394,13 @@ def _unknown(place: str, name: Any, declared: dict[str, Any]) -> Iterator[str]:
 
 
 def _entries(section: Any) -> dict[str, Any]:
+    """An entry of the wrong shape is declared all the same."""
     entries = section.items() if isinstance(section, dict) else ()
-    return {str(name): entry for name, entry in entries if isinstance(entry, dict)}
+    return {str(name): entry if isinstance(entry, dict) else {} for name, entry in entries}
+
+
+def _mappings(value: Any) -> list[dict[str, Any]]:
+    return [item for item in _list(value) if isinstance(item, dict)]
 
 
 def _list(value: Any) -> list[Any]:

@@ -1,16 +1,28 @@
 """What a config may hold. Every key is required, but for `gpus`; there are no other defaults."""
 
+import difflib
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainValidator, Tag
 
 EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+# Names and numbers become parts of names of files, which may have 255 bytes.
+MOST_CHARACTERS = 50  # of a name
+MOST_TEXT = 2000  # characters of a caption; a command line has an end too
+LARGEST = 1_000_000_000
+LARGEST_SEED = 2**63 - 1
 
 
 def _number(value: Any) -> Any:
     """`1e-4` is a string to YAML 1.1; it means the number all the same."""
     return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
+
+
+def _magnitude(value: float) -> float:
+    if value and not 1e-20 <= abs(value) <= 1e20:
+        raise ValueError("allowed: 0, and sizes from 1e-20 to 1e20")
+    return value
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -25,23 +37,58 @@ def _channels(values: list[float]) -> list[float]:
     return values
 
 
-def _shots(value: int | str) -> int | str:
-    if value == "all" or (isinstance(value, int) and value >= 1):
-        return value
+def _shots(value: Any) -> int | str:
+    if value == "all" or (type(value) is int and 1 <= value <= LARGEST):
+        shots: int | str = value
+        return shots
     raise ValueError("allowed: a whole number from 1, or all")
 
 
-Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+def _place(value: str) -> str:
+    """Paths reach shells, of this machine and of a cluster, and Snakemake's patterns."""
+    refused = sorted({letter for letter in value if letter in '"\\$`{}*?[]' or not letter.isprintable()})
+    if refused:
+        raise ValueError(f"not allowed in a path here: {' '.join(map(repr, refused))}")
+    if value != value.strip() or not value or value.startswith(("-", "~")):
+        raise ValueError("allowed: a path that begins with neither -, ~ nor a space, and does not end with a space")
+    if len(value) > MOST_TEXT or any(len(part.encode()) > 255 for part in value.split("/")):
+        raise ValueError(f"allowed: a path of at most {MOST_TEXT} characters, 255 bytes for each folder")
+    return value
+
+
+def _text(value: str) -> str:
+    """Text for people, in one line: in a table or a picture the end of a line is a space."""
+    text = " ".join(value.split())
+    if refused := sorted({letter for letter in text if not letter.isprintable()}):
+        raise ValueError(f"not allowed in a text: {' '.join(map(repr, refused))}")
+    if not text or len(text) > MOST_TEXT:
+        raise ValueError(f"allowed: a text of 1 to {MOST_TEXT} characters")
+    return text
+
+
+def _label(value: str) -> str:
+    if value.startswith("_"):
+        raise ValueError("allowed: a text that does not begin with _, which would hide it from the legend")
+    return value
+
+
+Place = Annotated[str, AfterValidator(_place)]
+Text = Annotated[str, AfterValidator(_text)]
+Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_number), AfterValidator(_magnitude)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=LARGEST)]
+CountOrNone = Annotated[int, Field(ge=0, le=LARGEST)]
+BatchSize = Annotated[int, Field(ge=2, le=LARGEST)]
 Channels = Annotated[list[Number], Field(min_length=1, max_length=3), AfterValidator(_channels)]
 Deviations = Annotated[list[Positive], Field(min_length=1, max_length=3), AfterValidator(_channels)]
 Fraction = Annotated[Number, Field(gt=0, lt=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Seed = Annotated[int, Field(ge=0)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(-[a-z0-9_]+)*$")]
-Shots = Annotated[int | str, AfterValidator(_shots)]
+Fingerprint = Annotated[str, Field(pattern=r"^([0-9a-f]{16}|torchvision/[A-Za-z0-9_]+)$")]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(-[a-z0-9_]+)*$", max_length=MOST_CHARACTERS)]
+Reference = str  # a name that is declared elsewhere; rrl.references looks for it
+Shots = Annotated[int | str, PlainValidator(_shots)]
 Selection = Literal["heldout", "paper"]
 Selections = Annotated[list[Selection], Field(min_length=1), AfterValidator(_distinct)]
 
@@ -76,7 +123,7 @@ Schedule = Annotated[Constant | Step | Cosine | WarmupCosine, Field(discriminato
 class Transform(Strict):
     mean: Number = Field(description="subtracted from pixels in [0, 1]")
     std: Positive
-    pad: Annotated[int, Field(ge=0)] = Field(description="random crop after zero padding, in training")
+    pad: CountOrNone = Field(description="random crop after zero padding, in training")
     flip: bool = Field(description="random horizontal flip, in training")
 
 
@@ -96,12 +143,12 @@ class PaperTarget(Strict):
     """A data set of the paper, in its published layout below `data`."""
 
     dataset: Literal["imagenet", "inaturalist18", "cifar10", "cifar100"]
-    classes: Annotated[int, Field(ge=2)] = Field(description="that it must have")
+    classes: Annotated[int, Field(ge=2, le=LARGEST)] = Field(description="that it must have")
     val_fraction: Fraction = Field(description="of the training images of each class, for the rule `heldout`")
     split_seed: Seed
     shots: Annotated[list[Shots], Field(min_length=1), AfterValidator(_distinct)]
     transform: Photographs
-    probe: Name
+    probe: Reference
 
 
 class Target(Strict):
@@ -112,15 +159,15 @@ class Target(Strict):
     split_seed: Seed
     shots: Annotated[list[Shots], Field(min_length=1), AfterValidator(_distinct)]
     transform: Transform
-    probe: Name
+    probe: Reference
 
 
 class ImageTarget(Strict):
     """Images of the user."""
 
     dataset: Literal["images"]
-    source: str = Field(description="below `data`: folder of class folders, CSV, arrays; or torchvision/<data set>")
-    fingerprint: str = Field(description="what `rrl fingerprint SOURCE` prints")
+    source: Place = Field(description="below `data`: folder of class folders, CSV, arrays; or torchvision/<data set>")
+    fingerprint: Fingerprint = Field(description="what `rrl fingerprint SOURCE` prints")
     unreadable: Literal["stop", "leave_out"] = Field(description="what to do about images that cannot be used")
     val_fraction: Fraction = Field(description="of the images of a class, where the data have no val part")
     test_fraction: Fraction
@@ -130,7 +177,7 @@ class ImageTarget(Strict):
         Annotated[Photographs, Tag("Photographs")] | Annotated[Literal["network"], Tag("network")],
         Discriminator(lambda value: "network" if isinstance(value, str) else "Photographs"),
     ] = Field(description="`network`: each network brings its own")
-    probe: Name
+    probe: Reference
 
 
 Gpus = Annotated[
@@ -140,7 +187,7 @@ Gpus = Annotated[
 
 class Recipe(Strict):
     epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: BatchSize
     learning_rate: Positive
     momentum: Annotated[Number, Field(ge=0, lt=1)]
     nesterov: bool
@@ -153,14 +200,14 @@ class Recipe(Strict):
 class Pretrained(Strict):
     origin: Literal["pretrain"]
     arch: str
-    target: Name
-    recipe: Name
+    target: Reference
+    recipe: Reference
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class Downloaded(Strict):
     origin: Literal["download"]
-    checkpoint: Name = Field(description="of the published networks, docs/checkpoints.md")
+    checkpoint: Reference = Field(description="of the published networks, docs/checkpoints.md")
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 
@@ -169,15 +216,15 @@ class Distilled(Strict):
 
     origin: Literal["distill"]
     arch: str
-    target: Name
-    recipe: Name
-    teachers: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)] = Field(description="networks")
+    target: Reference
+    recipe: Reference
+    teachers: Annotated[list[Reference], Field(min_length=1), AfterValidator(_distinct)] = Field(description="networks")
     temperature: Positive = Field(description="that logits are divided by")
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class File(Strict):
-    path: str
+    path: Place
     sha256: Sha256 = Field(description="what `rrl fingerprint PATH` prints")
 
 
@@ -210,8 +257,8 @@ class Library(Strict):
 class Random(Strict):
     origin: Literal["random"]
     arch: str
-    target: Name
-    batch_size: Annotated[int, Field(ge=2)]
+    target: Reference
+    batch_size: BatchSize
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 
@@ -222,7 +269,7 @@ class Features(Strict):
 
 
 class Concatenation(Strict):
-    of: Name
+    of: Reference
     sizes: Annotated[list[Count], Field(min_length=1), AfterValidator(_distinct)]
     windows: Literal["first", "all"]
 
@@ -230,13 +277,13 @@ class Concatenation(Strict):
 class Members(Strict):
     """Networks of any families."""
 
-    members: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
+    members: Annotated[list[Reference], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class BestSubset(Strict):
     """Of networks, the subset that is found greedily on val; its linear probe is a search."""
 
-    best_subset_of: Annotated[list[Name], Field(min_length=2), AfterValidator(_distinct)]
+    best_subset_of: Annotated[list[Reference], Field(min_length=2), AfterValidator(_distinct)]
 
 
 class Columns(Strict):
@@ -248,8 +295,8 @@ class HeadTraining(Strict):
 
     learning_rates: Annotated[list[Positive], Field(min_length=1), AfterValidator(_distinct)]
     epochs: Count
-    steps_per_epoch: Annotated[int, Field(ge=0)]
-    batch_size: Annotated[int, Field(ge=2)]
+    steps_per_epoch: CountOrNone
+    batch_size: BatchSize
     momentum: Annotated[Number, Field(ge=0, lt=1)]
     nesterov: bool
     schedule: Schedule
@@ -286,8 +333,8 @@ def _list_or_grids(value: Any) -> str:
 
 
 class Finetuning(Strict):
-    targets: dict[Name, Shots] = Field(description="target -> training images per class")
-    networks: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)] = Field(
+    targets: dict[Reference, Shots] = Field(description="target -> training images per class")
+    networks: Annotated[list[Reference], Field(min_length=1), AfterValidator(_distinct)] = Field(
         description="the families that are fine-tuned, and concatenated"
     )
     selections: Selections
@@ -298,8 +345,8 @@ class Finetuning(Strict):
     epochs: Annotated[
         Annotated[Epochs, Tag("list")] | Annotated[EpochsByGrid, Tag("grids")], Discriminator(_list_or_grids)
     ]
-    steps_per_epoch: Annotated[int, Field(ge=0)]
-    batch_size: Annotated[int, Field(ge=2)]
+    steps_per_epoch: CountOrNone
+    batch_size: BatchSize
     momentum: Annotated[Number, Field(ge=0, lt=1)]
     nesterov: bool
     decay_norm: bool
@@ -312,8 +359,8 @@ class Finetuning(Strict):
 class PublishedFinetuning(Strict):
     """Networks that others fine-tuned take the place of the first stage, with the heads of their files."""
 
-    targets: dict[Name, Shots]
-    networks: dict[Name, Name] = Field(description="family -> the family of the same networks, fine-tuned")
+    targets: dict[Reference, Shots]
+    networks: dict[Reference, Reference] = Field(description="family -> the family of the same networks, fine-tuned")
     selections: Selections
     weight_decay: NotNegative = Field(description="of the second stage")
     two_stage: HeadTraining
@@ -321,18 +368,18 @@ class PublishedFinetuning(Strict):
 
 class Column(Strict):
     transfer: Literal["linear_probe", "finetune", "averaged_head", "two_stage"]
-    target: Name
+    target: Reference
     shots: Shots
 
 
 class Row(Strict):
-    method: str
-    group: Name
+    method: Text
+    group: Reference
     ensemble: bool = Field(description="of members trained separately, in place of the column's transfer")
 
 
 class Table(Strict):
-    caption: str
+    caption: Text
     selections: Selections
     windows: Literal["first", "all"] = Field(description="of a group of windows, those that a row is the mean of")
     paper: Literal[1, 2, 3, 4] | None = Field(description="the table of the paper whose values stand beside ours")
@@ -341,20 +388,20 @@ class Table(Strict):
 
 
 class Series(Strict):
-    label: str
+    label: Annotated[Text, AfterValidator(_label)]
     transfer: Literal["linear_probe", "finetune", "two_stage"]
-    groups: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
+    groups: Annotated[list[Reference], Field(min_length=1), AfterValidator(_distinct)]
     ensemble: bool
 
 
 class Panel(Strict):
-    target: Name
+    target: Reference
     shots: Shots
 
 
 class PanelRow(Strict):
-    title: str
-    table: Name = Field(description="whose cells are drawn")
+    title: Text
+    table: Reference = Field(description="whose cells are drawn")
     panels: Annotated[list[Panel], Field(min_length=1), AfterValidator(_distinct)]
     series: Annotated[list[Series], Field(min_length=1, max_length=8), AfterValidator(_distinct)] = Field(
         description="as many as there are markers"
@@ -362,25 +409,28 @@ class PanelRow(Strict):
 
 
 class Figure(Strict):
-    caption: str
+    caption: Text
     selection: Selection
     rows: Annotated[list[PanelRow], Field(min_length=1)]
 
 
 def _kind_of_representation(value: Any) -> str:
+    """By the key that only this kind has, misspelt or not."""
     kinds = {"columns": "Columns", "members": "Members", "best_subset_of": "BestSubset"}
-    return next((kind for key, kind in kinds.items() if isinstance(value, dict) and key in value), "Concatenation")
+    found = [str(key) for key in value if key not in Concatenation.model_fields] if isinstance(value, dict) else []
+    near = [match for key in found for match in difflib.get_close_matches(key, kinds, n=1, cutoff=0.8)]
+    return next((kind for key, kind in kinds.items() if key in near), "Concatenation")
 
 
 def _kind_of_finetuning(value: Any) -> str:
-    networks = value.get("networks") if isinstance(value, dict) else None
-    return "PublishedFinetuning" if isinstance(networks, dict) else "Finetuning"
+    published = isinstance(value, dict) and isinstance(value.get("networks"), dict) and "epochs" not in value
+    return "PublishedFinetuning" if published else "Finetuning"
 
 
 class Config(Strict):
-    results: str
-    data: str
-    checkpoints: str = Field(description="folder of downloaded networks")
+    results: Place
+    data: Place
+    checkpoints: Place = Field(description="folder of downloaded networks")
     targets: dict[Name, Annotated[Target | ImageTarget | PaperTarget, Field(discriminator="dataset")]]
     recipes: dict[Name, Recipe]
     networks: dict[
@@ -408,5 +458,5 @@ class Config(Strict):
             Discriminator(_kind_of_finetuning),
         ],
     ]
-    tables: dict[Name, Table]
+    tables: Annotated[dict[Name, Table], Field(min_length=1)]
     figures: dict[Name, Figure]

@@ -6,6 +6,7 @@ records are given by name, never searched for.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -89,9 +90,9 @@ GRID_NOTE = {
 }
 
 
-def note(layout: dict[str, Any]) -> str:
+def note(layout: dict[str, Any], caption: str) -> str:
     transfers = dict.fromkeys(column["transfer"] for column in layout["columns"])
-    parts = [layout["caption"], NOTE, *(TRANSFER_NOTE[transfer] for transfer in transfers)]
+    parts = [caption, NOTE, *(TRANSFER_NOTE[transfer] for transfer in transfers)]
     if any(value for row in layout["rows"] for value in row["paper"]):
         parts.append(PAPER_NOTE)
         parts.append(f"Heads are trained on {layout['views']} cached views; the paper augments anew in each epoch.")
@@ -101,11 +102,18 @@ def note(layout: dict[str, Any]) -> str:
 
 
 def markdown(layout: dict[str, Any], cells: Sequence[Cell]) -> str:
-    parts = [note(layout)]
+    parts = [note(layout, as_markdown(layout["caption"]))]
     for selection, block in by_selection(cells).items():
         parts.append(f"Selection `{selection}` ({SELECTION_TEXT[selection]}):")
-        parts.append(shown(layout, block).to_markdown(index=False, disable_numparse=True))
+        table = shown(layout, block)
+        table["method"] = table["method"].map(as_markdown)
+        parts.append(table.to_markdown(index=False, disable_numparse=True))
     return "\n\n".join(parts) + "\n"
+
+
+def as_markdown(text: str) -> str:
+    """Text as it is: no other cell, no HTML, no link or picture, no code."""
+    return re.sub(r"[\\|<`\[]", r"\\\g<0>", text)
 
 
 def latex(layout: dict[str, Any], cells: Sequence[Cell]) -> str:
@@ -113,16 +121,22 @@ def latex(layout: dict[str, Any], cells: Sequence[Cell]) -> str:
     parts = []
     for selection, block in by_selection(cells).items():
         table = shown(layout, block)
-        text = _escape(f"{note(layout)} Selection {selection}: {SELECTION_TEXT[selection]}.")
+        text = _escape(f"{note(layout, layout['caption'])} Selection {selection}: {SELECTION_TEXT[selection]}.")
         escaped = table.rename(columns=_escape).map(_escape)
         parts.append(escaped.to_latex(index=False, caption=text, column_format="ll" + "r" * (table.shape[1] - 2)))
     return "\n".join(parts)
 
 
+TEX = {letter: f"\\{letter}" for letter in "&%$#_{}"}
+TEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+TEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
+TEX |= {"^sub": r"$^{\mathrm{sub}}$", "±": r"$\pm$", "–": "--"}
+
+
 def _escape(text: str) -> str:
-    for plain, tex in (("%", r"\%"), ("_", r"\_"), ("^sub", r"$^{\mathrm{sub}}$"), ("±", r"$\pm$"), ("–", "--")):
-        text = text.replace(plain, tex)
-    return text
+    """Text as it is, in LaTeX. What begins with [ or * would be an option of the row before."""
+    text = re.sub(r"\^sub|[&%$#_{}\\~^<>|±–]", lambda found: TEX[found[0]], text)
+    return re.sub(r"^[\[*]", r"{\g<0>}", text)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from rrl.command import run
-from rrl.config import load_config
+from rrl.config import load_config, read_config
 from rrl.errors import UserError
 from rrl.plan import Plan, Planned
 from rrl.provenance import Card, read_card
@@ -92,10 +92,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--paths", action="store_true", help="only the files made under another plan, a line each")
     arguments = parser.parse_args(argv)
     root = Path(__file__).parents[1]
-    if not arguments.config.is_file():
-        raise UserError(f"{arguments.config}: missing; name the config of an experiment")
     pins = yaml.safe_load((root / "workflow/pins.yaml").read_text(encoding="utf-8"))
-    plan = Plan(load_config(yaml.safe_load(arguments.config.read_text(encoding="utf-8")), [arguments.config]), pins)
+    plan = Plan(load_config(read_config(arguments.config), [arguments.config]), pins)
     results = plan.config.results
     if arguments.paths:
         for job, _ in stale(results, plan.jobs):

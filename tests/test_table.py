@@ -106,6 +106,23 @@ def test_latex_is_escaped() -> None:
     assert text.count(r"\begin{table}") == 2 and "nan" not in text
 
 
+def test_text_of_the_user_stays_text_in_markdown_and_latex() -> None:
+    rows = [{**LAYOUT["rows"][0], "method": method} for method in ("a|b\\|c", "[1ex] <b>", "x & y_1 ~^{2} #%$ \\")]
+    layout = {**LAYOUT, "caption": "`a` <img> ![x](y) a\\b", "rows": rows}
+    text = markdown(layout, summarise(layout, RECORDS))
+    assert text.startswith("\\`a\\` \\<img> !\\[x](y) a\\\\b Top-1")
+    assert [line.split(" | ")[0].strip("| ") for line in text.splitlines() if line.startswith("|")][2:5] == [
+        "a\\|b\\\\\\|c", "\\[1ex] \\<b>", "x & y_1 ~^{2} #%$ \\\\",
+    ]  # fmt: skip
+    text = latex(layout, summarise(layout, RECORDS))
+    for row in (
+        r"a\textbar{}b\textbackslash{}\textbar{}c & ",
+        r"{[}1ex] \textless{}b\textgreater{} & ",
+        r"x \& y\_1 \textasciitilde{}\textasciicircum{}\{2\} \#\%\$ \textbackslash{} & ",
+    ):
+        assert f"\n{row}resnet50 & " in text
+
+
 def test_a_record_that_is_not_given_is_no_empty_cell() -> None:
     with pytest.raises(KeyError):
         summarise(LAYOUT, RECORDS[:-1])

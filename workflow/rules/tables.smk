@@ -13,13 +13,13 @@ rule collect:
     log:
         RESULTS + "/logs/collect/records.log",
     params:
-        settings=PLAN.collection().flags,
+        settings=planned("collection"),  # a function: in a string, Snakemake takes braces for wildcards
         input_keys=PLAN.collection().input_keys,
         code_version=code_version("collect"),
     shell:
-        "{PYTHON} -m rrl.collect --records {input.records} {params.settings}"
+        "{PYTHON} -m rrl.collect --records {input.records:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --csv {output.csv} --output {output.card} 2> {log}"
+        " --csv {output.csv:q} --output {output.card:q} 2> {log:q}"
 
 
 rule table:
@@ -37,9 +37,9 @@ rule table:
         input_keys=input_keys("table"),
         code_version=code_version("table"),
     shell:
-        "{PYTHON} -m rrl.table --records {input.records} {params.settings}"
+        "{PYTHON} -m rrl.table --records {input.records:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --csv {output.csv} --output {output.card} 2> {log}"
+        " --csv {output.csv:q} --output {output.card:q} 2> {log:q}"
 
 
 rule figure:
@@ -56,6 +56,6 @@ rule figure:
         input_keys=input_keys("figure"),
         code_version=code_version("figure"),
     shell:
-        "{PYTHON} -m rrl.figure --records {input.records} {params.settings}"
+        "{PYTHON} -m rrl.figure --records {input.records:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --svg {output.svg} --output {output.card} 2> {log}"
+        " --svg {output.svg:q} --output {output.card:q} 2> {log:q}"
