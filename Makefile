@@ -11,7 +11,8 @@ TORCH ?= cuda
 BIN := .venv/bin
 # Snakemake looks for jobs to start every so often, once more often for each job that it started: the default,
 # a second, costs half a minute in the demo.
-SNAKEMAKE := $(BIN)/snakemake --cores all --scheduler greedy --max-jobs-per-timespan 1000/3s --quiet rules
+SNAKEMAKE := $(BIN)/python -m workflow.resume --cores all --scheduler greedy --max-jobs-per-timespan 1000/3s \
+	--quiet rules
 
 # For `make plan` and `make progress`: the config of the experiment.
 CONFIG ?= config.yaml

@@ -37,7 +37,7 @@ rule convert:
     shell:
         "{PYTHON} -m rrl.convert {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --name {wildcards.network} --checkpoints {CHECKPOINTS:q} --output {output.card} 2> {log}"
+        " --name {wildcards.network:q} --checkpoints {CHECKPOINTS:q} --output {output.card:q} 2> {log:q}"
 
 
 def file_of_user(wildcards):
@@ -63,7 +63,7 @@ rule user_network:
     shell:
         "{PYTHON} -m rrl.user_network {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --name {wildcards.network} --file {input.file:q} --output {output.card} 2> {log}"
+        " --name {wildcards.network:q} --file {input.file:q} --output {output.card:q} 2> {log:q}"
 
 
 # Published weights of timm and torchvision: the library keeps what it downloads in its own cache.
@@ -83,4 +83,4 @@ rule library_network:
     shell:
         "{PYTHON} -m rrl.library_network {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --name {wildcards.network} --output {output.card} 2> {log}"
+        " --name {wildcards.network:q} --output {output.card:q} 2> {log:q}"

@@ -25,10 +25,10 @@ rule finetune:
         code_version=code_version("finetune"),
         representation=representation_of_run,
     shell:
-        "{PYTHON} -m rrl.finetune --target {input.target} --networks {input.networks} {params.settings}"
+        "{PYTHON} -m rrl.finetune --target {input.target:q} --networks {input.networks:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --representation {params.representation} --data-root {DATA} --threads {threads} --gpus {resources.gpu}"
-        " --logits {output.logits} --keep {output.network} --output {output.card} 2> {log}"
+        " --representation {params.representation:q} --data-root {DATA} --threads {threads} --gpus {resources.gpu}"
+        " --logits {output.logits:q} --keep {output.network:q} --output {output.card:q} 2> {log:q}"
 
 
 # The same where two-stage fine-tuning starts from the network: its weights are kept.
@@ -57,9 +57,9 @@ rule merge:
         input_keys=input_keys("record", transfer="finetune"),
         code_version=code_version("merge"),
     shell:
-        "{PYTHON} -m rrl.merge --runs {input.runs}"
+        "{PYTHON} -m rrl.merge --runs {input.runs:q}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --logits {output.logits} --output {output.record} 2> {log}"
+        " --logits {output.logits:q} --output {output.record:q} 2> {log:q}"
 
 
 # The mean logits of networks fine-tuned separately: rule ensemble on other records.

@@ -17,10 +17,10 @@ rule pretrain:
         input_keys=input_keys("network"),
         code_version=code_version("pretrain"),
     shell:
-        "{PYTHON} -m rrl.pretrain --target {input.target} {params.settings}"
+        "{PYTHON} -m rrl.pretrain --target {input.target:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --name {wildcards.network} --data-root {DATA} --threads {threads} --gpus {resources.gpu}"
-        " --output {output.card} 2> {log}"
+        " --name {wildcards.network:q} --data-root {DATA} --threads {threads} --gpus {resources.gpu}"
+        " --output {output.card:q} 2> {log:q}"
 
 
 rule random_network:
@@ -42,9 +42,9 @@ rule random_network:
         input_keys=input_keys("network"),
         code_version=code_version("random_network"),
     shell:
-        "{PYTHON} -m rrl.random_network --target {input.target} {params.settings}"
+        "{PYTHON} -m rrl.random_network --target {input.target:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --name {wildcards.network} --data-root {DATA} --threads {threads} --output {output.card} 2> {log}"
+        " --name {wildcards.network:q} --data-root {DATA} --threads {threads} --output {output.card:q} 2> {log:q}"
 
 
 # A student of several teachers: what they say of an image is made of their cached features and their heads.
@@ -71,7 +71,7 @@ rule distill:
         input_keys=input_keys("network"),
         code_version=code_version("distill"),
     shell:
-        "{PYTHON} -m rrl.distill --target {input.target} --features {input.features} --networks {input.networks}"
+        "{PYTHON} -m rrl.distill --target {input.target:q} --features {input.features:q} --networks {input.networks:q}"
         " {params.settings} --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --name {wildcards.network} --data-root {DATA} --threads {threads} --gpus {resources.gpu}"
-        " --output {output.card} 2> {log}"
+        " --name {wildcards.network:q} --data-root {DATA} --threads {threads} --gpus {resources.gpu}"
+        " --output {output.card:q} 2> {log:q}"

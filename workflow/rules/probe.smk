@@ -19,9 +19,9 @@ rule probe:
         input_keys=input_keys("record", transfer="linear_probe"),
         code_version=code_version("probe"),
     shell:
-        "{PYTHON} -m rrl.probe --representation {input.representation} {params.settings}"
+        "{PYTHON} -m rrl.probe --representation {input.representation:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --threads {threads} --logits {output.logits} --output {output.record} 2> {log}"
+        " --threads {threads} --logits {output.logits:q} --output {output.record:q} 2> {log:q}"
 
 
 # A search for the members to concatenate, in place of one probe.
@@ -46,9 +46,9 @@ rule best_subset:
         input_keys=input_keys("record", transfer="linear_probe"),
         code_version=code_version("best_subset"),
     shell:
-        "{PYTHON} -m rrl.best_subset --representation {input.representation} {params.settings}"
+        "{PYTHON} -m rrl.best_subset --representation {input.representation:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --threads {threads} --logits {output.logits} --output {output.record} 2> {log}"
+        " --threads {threads} --logits {output.logits:q} --output {output.record:q} 2> {log:q}"
 
 
 rule ensemble:
@@ -65,6 +65,6 @@ rule ensemble:
         input_keys=input_keys("record", transfer="ensemble"),
         code_version=code_version("ensemble"),
     shell:
-        "{PYTHON} -m rrl.ensemble --records {input.records}"
+        "{PYTHON} -m rrl.ensemble --records {input.records:q}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --name {wildcards.representation} --logits {output.logits} --output {output.record} 2> {log}"
+        " --name {wildcards.representation:q} --logits {output.logits:q} --output {output.record:q} 2> {log:q}"

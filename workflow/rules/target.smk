@@ -18,7 +18,7 @@ rule target:
     shell:
         "{PYTHON} -m rrl.target {params.settings}"
         " --input-keys --code-version {params.code_version}"
-        " --name {wildcards.target} --data-root {DATA} --output {output.card} 2> {log}"
+        " --name {wildcards.target:q} --data-root {DATA} --output {output.card:q} 2> {log:q}"
 
 
 # The user's own images: each is looked at once, before anything is computed.
@@ -37,7 +37,7 @@ rule image_target:
     shell:
         "{PYTHON} -m rrl.image_target {params.settings}"
         " --input-keys --code-version {params.code_version}"
-        " --name {wildcards.target} --data-root {DATA} --threads {threads} --output {output.card} 2> {log}"
+        " --name {wildcards.target:q} --data-root {DATA} --threads {threads} --output {output.card:q} 2> {log:q}"
 
 
 # A data set of the paper, as it is published.
@@ -56,4 +56,4 @@ rule paper_target:
     shell:
         "{PYTHON} -m rrl.paper_target {params.settings}"
         " --input-keys --code-version {params.code_version}"
-        " --name {wildcards.target} --data-root {DATA} --threads {threads} --output {output.card} 2> {log}"
+        " --name {wildcards.target:q} --data-root {DATA} --threads {threads} --output {output.card:q} 2> {log:q}"

@@ -1,0 +1,65 @@
+"""Run Snakemake in this folder, also after a run that was killed.
+
+    python -m workflow.resume [options of snakemake]
+
+Where nothing runs in the folder, a lock that a killed Snakemake left is taken away, and files that it left unfinished
+are made again. Where something does, nothing is touched.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+
+def processes(folder: Path) -> tuple[list[int], list[int]]:
+    """Of those that work in a folder, as far as they can be seen: Snakemakes, and stages that one started."""
+    snakemakes, stages = [], []
+    for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
+        words = process.info["cmdline"] or []
+        if process.info["cwd"] == str(folder):
+            if any(Path(word).name == "snakemake" for word in words[:4]):
+                snakemakes.append(process.info["pid"])
+            elif len(words) > 2 and words[1] == "-m" and words[2].startswith("rrl."):
+                stages.append(process.info["pid"])
+    return snakemakes, stages
+
+
+def main(options: list[str]) -> int:
+    """Exit status."""
+    folder = Path.cwd().resolve()
+    snakemake = [sys.executable, "-m", "snakemake", *options]
+    (folder / ".snakemake").mkdir(exist_ok=True)
+    try:
+        with FileLock(folder / ".snakemake/resume.lock", timeout=0):
+            snakemakes, stages = processes(folder)
+            if snakemakes:
+                number = snakemakes[0]
+                print(f"Error: snakemake already runs in {folder} (process {number}); wait for it", file=sys.stderr)
+                return 1
+            if stages:
+                print(f"Waits for {len(stages)} jobs of a run that was killed.", file=sys.stderr)
+                psutil.wait_procs([psutil.Process(number) for number in stages if psutil.pid_exists(number)])
+            shutil.rmtree(folder / ".snakemake/locks", ignore_errors=True)  # as --unlock does, in two seconds less
+            return _wait(subprocess.Popen([*snakemake, "--rerun-incomplete"]))
+    except Timeout:
+        print(f"Error: another run in {folder} has just begun; wait for it", file=sys.stderr)
+        return 1
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Ctrl-C reaches Snakemake, too, which ends in its own time."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    sys.exit(main(sys.argv[1:]))
