@@ -5,6 +5,7 @@ says what its second stage adds. Of the settings of the first stage the best is 
 """
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,18 +13,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch.nn.functional import cross_entropy
 
 from rrl.command import Command, run
+from rrl.errors import UserError
 from rrl.features import read_split
 from rrl.logits import Labels, Scores, write_logits
 from rrl.record import SELECTED_ON, entry, write_record
 from rrl.stage_one import StageOne, about, stage_one
-
-
-def cross_entropy(logits: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> float:
-    """Mean over images; logits (N, C), labels (N,)."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]).mean())
 
 
 def evaluate(start: StageOne) -> tuple[dict[str, npt.NDArray[np.float32]], Labels]:
@@ -31,8 +29,9 @@ def evaluate(start: StageOne) -> tuple[dict[str, npt.NDArray[np.float32]], Label
     scores, labels = {}, {}
     for split in ("val", "test"):
         features, labels[split] = read_split(start.representation, split)
-        weight, bias = start.head
-        scores[split] = features[0].astype(np.float32) @ weight.T + bias
+        weight, bias = (torch.from_numpy(part) for part in start.head)
+        parts = torch.from_numpy(features[0]).split(8192)
+        scores[split] = torch.cat([torch.addmm(bias, part.float(), weight.T) for part in parts]).numpy()
     return scores, labels
 
 
@@ -44,10 +43,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--stage-one", json.loads, "JSON, of each representation: how its networks were fine-tuned", many=True
     )
     command.place("--name", str, "name of the representation before fine-tuning")
+    command.place("--threads", int, "threads of each process")
     command.place("--logits", Path, "logits to write")
     command.place("--output", Path, "record to write")
     arguments, job = command.parse(argv)
-    started = time.time()
+    torch.set_num_threads(arguments.threads)
+    started = time.monotonic()
 
     best: dict[str, tuple[float, float]] = {}
     entries: dict[str, dict[str, Any]] = {}
@@ -59,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         rule, shots = start.settings["selection"], start.settings["shots"]
         split = SELECTED_ON[rule]
         top1 = float((scores[split].argmax(1) == labels[split]).mean())
-        loss = cross_entropy(scores[split], labels[split])
+        loss = float(cross_entropy(torch.from_numpy(scores[split]).double(), torch.from_numpy(labels[split])))
+        if not math.isfinite(loss):
+            raise UserError(f"{start.setting}, {rule}: the loss on {split} is {loss}; leave this setting out")
         grid = grids.setdefault(rule, [])
         grid.append({"stage_one": start.setting, "top1": [round(top1, 6)], "loss": [round(loss, 6)]})
         if rule not in best or (top1, -loss) > best[rule]:

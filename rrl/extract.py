@@ -7,18 +7,21 @@ as view 0 and V augmented ones behind it (the paper's rule trains on val too), t
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from rrl.architectures import Trunk
 from rrl.command import Command, run
 from rrl.device import prepare
-from rrl.features import create, finish, to_dtype, views_of
-from rrl.files import canonical_json, write_json
+from rrl.features import UNREADABLE, create, finish, to_dtype, views_of
+from rrl.files import canonical_json, write_text
 from rrl.images import Split, inputs, load_split
 from rrl.members import SPLITS
 from rrl.stored_networks import load_trunk
@@ -42,27 +45,67 @@ def extract_split(
     """Fill the HDF5 file at `path` with the features of every view, block by block.
 
     draws : the augmentation of each view by name, None for the plain images.
-    A block counts as done only after it was flushed to disk, in `{path}.done`; called again after
-    any interruption, this goes on after the last such block.
+    A block counts as done only after it was flushed to disk, by a line with its digest in `{path}.done`; called
+    again after any interruption, this goes on after the last such block.
     """
-    done_path = path.with_name(path.name + ".done")
-    block = batch_size * BATCHES_PER_BLOCK
-    count = len(data.labels)
-    if not (path.exists() and done_path.exists()):
-        create(path, (len(draws), count, trunk.feature_dim), dtype, data.labels)
-        write_json(done_path, 0)
-    done = json.loads(done_path.read_text())
-    blocks = [(view, start) for view in range(len(draws)) for start in range(0, count, block)]
-    with h5py.File(path, "r+") as file:
-        for number, (view, first) in enumerate(blocks[done:], start=done + 1):
-            for start in range(first, min(first + block, count), batch_size):
+    count, size = len(data.labels), batch_size * BATCHES_PER_BLOCK
+    blocks = [(view, slice(start, start + size)) for view in range(len(draws)) for start in range(0, count, size)]
+    done = begin(path, (len(draws), count, trunk.feature_dim), dtype, data.labels, blocks)
+    with h5py.File(path, "r+") as file, open(_done(path), "a") as lines:
+        for view, rows in blocks[done:]:
+            written = []
+            for start in range(rows.start, min(rows.stop, count), batch_size):
                 positions = np.arange(start, min(start + batch_size, count))
                 images = inputs(data, positions, transform, draws[view])
                 features = trunk(images.to(device)).float().cpu().numpy()
-                file["features"][view, start : start + len(positions)] = to_dtype(features, dtype, start)
+                written.append(to_dtype(features, dtype, start))
+                file["features"][view, start : start + len(positions)] = written[-1]
             file.flush()
             os.fsync(file.id.get_vfd_handle())
-            write_json(done_path, number)
+            lines.write(f"{_digest(np.concatenate(written))}\n")
+            lines.flush()
+            os.fsync(lines.fileno())
+
+
+def allocate(path: Path, shape: tuple[int, int, int], dtype: str, labels: npt.NDArray[np.int64]) -> None:
+    """The file to extract into, unless it is there. Raises UserError if the disk has no space for it."""
+    if not (path.exists() and _done(path).exists()):
+        create(path, shape, dtype, labels)
+        write_text(_done(path), "")
+
+
+def begin(
+    path: Path,
+    shape: tuple[int, int, int],
+    dtype: str,
+    labels: npt.NDArray[np.int64],
+    blocks: list[tuple[int, slice]],
+) -> int:
+    """How many of the blocks an earlier run left whole. The others are forgotten."""
+    allocate(path, shape, dtype, labels)
+    lines = _done(path).read_text(errors="replace").splitlines()
+    done = 0
+    try:
+        with h5py.File(path, "r+") as file:
+            file["labels"][:] = labels
+            for (view, rows), line in zip(blocks, lines, strict=False):
+                if _digest(file["features"][view, rows]) != line:
+                    break
+                done += 1
+    except UNREADABLE:
+        create(path, shape, dtype, labels)
+    if done < len(lines):
+        print(f"{path}: of {len(lines)} blocks {len(lines) - done} were damaged, and are made again", file=sys.stderr)
+        write_text(_done(path), "".join(f"{line}\n" for line in lines[:done]))
+    return done
+
+
+def _done(path: Path) -> Path:
+    return path.with_name(path.name + ".done")
+
+
+def _digest(block: npt.NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(block).data).hexdigest()[:16]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -86,11 +129,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     content_key = hashlib.sha256(f"{job.key} {target.digest} {network.digest}".encode()).hexdigest()[:16]
     digests = {}
     with claim(target.root, f"features/{name}", content_key) as folder:
+        data = {split: load_split(target, split, arguments.data_root) for split in SPLITS}
+        draws = {split: views_of(split, target.artifact, arguments.views) for split in SPLITS}
+        for split in SPLITS:  # whether there is space for all is known before the work starts
+            shape = (len(draws[split]), len(data[split].labels), trunk.feature_dim)
+            allocate(folder / f"{split}.h5", shape, arguments.dtype, data[split].labels)
         for split in SPLITS:
-            data = load_split(target, split, arguments.data_root)
-            draws = views_of(split, target.artifact, arguments.views)
-            path = folder / f"{split}.h5"
-            extract_split(trunk, data, transform, draws, arguments.dtype, arguments.batch_size, path, device)
+            extract_split(
+                trunk, data[split], transform, draws[split], arguments.dtype, arguments.batch_size,
+                folder / f"{split}.h5", device,
+            )  # fmt: skip
         about = {"target": target.digest, "network": network.digest, "key": job.key}
         for split in SPLITS:
             final = arguments.output.with_suffix("") / f"{split}.h5"

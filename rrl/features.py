@@ -5,6 +5,7 @@ A representation is the same file with `features` as a virtual dataset over its 
 """
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rrl.errors import UserError
+from rrl.files import space_for
 from rrl.provenance import Card, remake
 
 CHUNK = 256
@@ -29,8 +31,13 @@ def views_of(split: str, target: str, views: int) -> list[str | None]:
 
 
 def create(path: Path, shape: tuple[int, int, int], dtype: str, labels: npt.NDArray[np.int64]) -> None:
-    """A file of zeros of shape (V, N, D), all space allocated, so that blocks can be written in any order."""
-    with h5py.File(path, "w") as file:
+    """A file of zeros of shape (V, N, D), all space allocated, so that blocks can be written in any order.
+
+    Raises UserError if the disk has no space for it.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize + labels.nbytes
+    path.unlink(missing_ok=True)
+    with space_for(path, size), h5py.File(path, "w") as file:
         chunks = (1, max(1, min(CHUNK, shape[1])), shape[2])
         layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         layout.set_chunk(chunks)
@@ -52,10 +59,9 @@ def to_dtype(features: npt.NDArray[np.float32], dtype: str, first_row: int) -> n
         stored = features.astype(dtype)
     if not np.isfinite(stored).all():
         row, column = (int(at) for at in np.argwhere(~np.isfinite(stored))[0])
-        raise UserError(
-            f"image {first_row + row}, feature {column}: {features[row, column]} does not fit {dtype}; "
-            "set features.dtype to float32, or look at the network"
-        )
+        value = features[row, column]
+        advice = "set features.dtype to float32" if np.isfinite(value) else "the network makes it"
+        raise UserError(f"image {first_row + row}, feature {column}: {value} does not fit {dtype}; {advice}")
     return stored
 
 
@@ -105,6 +111,8 @@ def write_virtual(path: Path, sources: Sequence[tuple[Path, int, int]], shape: t
         there.select_hyperslab((0, 0, start), (*shape, stop - start))
         here.select_hyperslab((0, 0, at), (*shape, stop - start))
         name = os.path.relpath(source, path.parent)
+        if not os.path.exists(path.parent / name):  # the folder is behind a link, so `..` leads elsewhere
+            name = os.path.relpath(source.resolve(), path.parent.resolve())
         layout.set_virtual(here, name.encode(), b"features", there)
         at += stop - start
     with h5py.File(path, "w") as file:

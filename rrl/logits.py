@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rrl.errors import UserError
+from rrl.features import UNREADABLE
 from rrl.files import complete
 from rrl.provenance import Card, remake
 
@@ -19,7 +20,9 @@ Labels = dict[str, npt.NDArray[np.int64]]  # split -> (N,)
 
 def write_logits(path: Path, scores: Scores, labels: Labels) -> str:
     """Returns the digest of the content."""
-    with complete(path) as partial, h5py.File(partial, "w") as file:
+    sizes = [values.nbytes for splits in scores.values() for values in splits.values()]
+    size = sum(sizes) + sum(values.nbytes for values in labels.values())
+    with complete(path, size) as partial, h5py.File(partial, "w") as file:
         for name, splits in sorted(scores.items()):
             for split, values in sorted(splits.items()):
                 file[f"{name}/{split}"] = values
@@ -40,7 +43,7 @@ def read_logits(path: Path, record: Card) -> tuple[Scores, Labels]:
                     continue
                 for selection, splits in selections.items():
                     scores[f"{shots}/{selection}"] = {split: values[:] for split, values in splits.items()}
-    except (OSError, AttributeError, TypeError) as error:
+    except (*UNREADABLE, TypeError) as error:
         raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
     if _digest(scores, labels) != record.digest:
         raise UserError(f"{path}: altered since {record.path} was written; {remake(path)}")

@@ -189,3 +189,41 @@ def test_a_spoilt_virtual_file_is_refused(moved: Path) -> None:
     spoil_labels(moved / "representations/mnist/cat2/test.h5")
     with pytest.raises(UserError, match="not the features and labels of its members"):
         read_split(card, "test")
+
+
+@pytest.mark.parametrize("spoilt", ["features", "labels", "structure", "done"])
+def test_what_was_damaged_between_kill_and_resume_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], spoilt: str
+) -> None:
+    """Blocks that were extracted before are checked before an extraction goes on."""
+    data = some_images(200)
+    whole = extract(tmp_path / "whole.h5", data)  # 7 blocks of 32 images
+    path, calls = tmp_path / "cut.h5", 0
+
+    def fails_in_the_fifth_block(*of: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 70:
+            raise KeyboardInterrupt
+        return inputs(*of)
+
+    monkeypatch.setattr("rrl.extract.inputs", fails_in_the_fifth_block)
+    with pytest.raises(KeyboardInterrupt):
+        extract(path, data)
+    done = path.with_name("cut.h5.done")
+    assert len(done.read_text().splitlines()) == 4
+    if spoilt == "features":
+        with h5py.File(path, "r+") as file:
+            file["features"][0, 70, 3] += 1  # of the third block
+    elif spoilt == "labels":
+        with h5py.File(path, "r+") as file:
+            file["labels"][3] = 4
+    elif spoilt == "structure":
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        done.write_text(done.read_text()[:-5])
+    calls = 100
+    np.testing.assert_array_equal(extract(path, data), whole)
+    left = {"features": 5, "labels": 3, "structure": 7, "done": 4}[spoilt]
+    assert calls - 100 == sum(min(16, 100 - 16 * block) for block in range(7 - left, 7))
+    assert ("damaged" in capsys.readouterr().err) == (spoilt != "labels")

@@ -465,7 +465,7 @@ MODULES = {
     "ensemble": "ensemble",
     "errors": ALL,
     "extract": "extract",
-    "features": "distill extract represent probe best_subset two_stage averaged_head",
+    "features": "distill extract represent probe best_subset finetune merge two_stage averaged_head ensemble",
     "fetch": "target",
     "figure": "figure",
     "files": ALL,

@@ -26,10 +26,10 @@ rule two_stage:
         input_keys=input_keys("record", transfer="two_stage"),
         code_version=code_version("two_stage"),
     shell:
-        "{PYTHON} -m rrl.two_stage --representations {input.representations} --networks {input.networks}"
+        "{PYTHON} -m rrl.two_stage --representations {input.representations:q} --networks {input.networks:q}"
         " {params.settings} --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --name {wildcards.representation} --threads {threads}"
-        " --logits {output.logits} --output {output.record} 2> {log}"
+        " --name {wildcards.representation:q} --threads {threads}"
+        " --logits {output.logits:q} --output {output.record:q} 2> {log:q}"
 
 
 rule averaged_head:
@@ -49,6 +49,7 @@ rule averaged_head:
         input_keys=input_keys("record", transfer="averaged_head"),
         code_version=code_version("averaged_head"),
     shell:
-        "{PYTHON} -m rrl.averaged_head --representations {input.representations} --networks {input.networks}"
+        "{PYTHON} -m rrl.averaged_head --representations {input.representations:q} --networks {input.networks:q}"
         " {params.settings} --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --name {wildcards.representation} --logits {output.logits} --output {output.record} 2> {log}"
+        " --name {wildcards.representation:q} --threads {threads} --logits {output.logits:q}"
+        " --output {output.record:q} 2> {log:q}"
