@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from rrl.code_version import code_version
 from rrl.errors import UserError
@@ -121,12 +121,21 @@ def build(of: Callable[..., Settings], arguments: argparse.Namespace) -> Setting
     return of(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(of)})  # type: ignore[arg-type]
 
 
+def _say(error: str) -> NoReturn:
+    """One line, whatever letters a file's name has."""
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in error)
+    sys.stderr.write(f"Error: {line}\n")  # in one piece: several processes may say it
+    sys.exit(1)
+
+
 def run(main: Callable[[Sequence[str] | None], None]) -> None:
-    """Call a stage's main; a mistake of the user is one line and exit status 1."""
+    """Call a stage's main; a mistake of the user, or what the operating system refuses, is one line, exit status 1."""
     try:
         main(None)
     except UserError as error:
-        sys.stderr.write(f"Error: {error}\n")  # in one piece: several processes may say it
-        sys.exit(1)
+        _say(str(error))
+    except OSError as error:
+        what = str(error) if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
+        _say(f"{what}; mend that, then run the same command again")
     finally:
         gc.freeze()  # the process ends here: looking for garbage among torch's objects takes a third of a second

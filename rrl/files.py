@@ -1,8 +1,10 @@
 """Files that exist under their final name only when they are complete."""
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,22 +14,56 @@ from rrl.errors import UserError
 
 
 @contextmanager
-def complete(path: Path) -> Iterator[Path]:
+def complete(path: Path, size: int | None = None) -> Iterator[Path]:
     """A temporary name beside `path`; renamed to `path` when the block ends without an error.
 
     The temporary name is fixed, so what a killed run left is overwritten by the next one.
+    size : bytes of the file, as far as they are known before. Raises UserError if the disk has no space for it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    yield partial
-    with open(partial, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    with space_for(path, size):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            with open(partial, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError:
+            partial.unlink(missing_ok=True)  # a full disk has room again, if only for the message in the log
+            raise
+
+
+@contextmanager
+def space_for(path: Path, size: int | None = None) -> Iterator[None]:
+    """Raises UserError where a file of `size` bytes has no room: before the block, if that is known; or in it."""
+    if size is not None and size > _free(path):
+        raise _full(path, size)
+    try:
+        yield
+    except OSError as error:  # HDF5 hides the number in its text
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or f"errno = {errno.ENOSPC}," in str(error):
+            raise _full(path, size) from None
+        raise
+
+
+def _free(path: Path) -> int:
+    """Bytes, on the disk that the file lies on or will lie on."""
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    return shutil.disk_usage(there).free
+
+
+def _full(path: Path, size: int | None) -> UserError:
+    needed = "more than there is" if size is None else f"{size:,} bytes"
+    return UserError(
+        f"{path}: no space left on the disk: it needs {needed}, {_free(path):,} are free; make room, then run the "
+        "same command again"
+    )
 
 
 def write_text(path: Path, text: str) -> None:
-    with complete(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    content = text.encode("utf-8", "surrogateescape")
+    with complete(path, len(content)) as partial:
+        partial.write_bytes(content)
 
 
 def canonical_json(value: Any) -> str:

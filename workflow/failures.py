@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from workflow import slurm
 # What a stage says of what went wrong, and the last line of a traceback. torchrun says more behind the first.
 OWN = re.compile(r"^(?:Error|SIG[A-Z]+): .*$", re.M)
 RAISED = re.compile(r"^[\w.]*(?:Error|Exception)\b.*$", re.M)
+
+ROOM = 4096  # bytes that a line of a log needs: disks give room by the page
 
 
 class Failures(logging.Handler):
@@ -54,6 +57,8 @@ def told(log: Path, external: str | None, cluster_log: Path) -> str:
     if external is not None:  # and the log is that of this attempt, which may not have come to write one
         text = text.partition(f"Slurm job {external} ")[2].partition("\n")[2]
     said = OWN.findall(text) or RAISED.findall(text) or text.strip().splitlines()
+    if not said and log.parent.exists() and shutil.disk_usage(log.parent).free < ROOM:
+        said = ["empty: no space left on the disk; make room, then run the same command again"]
     parts = [str(log if log.is_file() or not cluster_log.is_file() else cluster_log)]
     parts += [slurm.cause(external, cluster_log)] if external is not None else []
     return ": ".join([*parts, *said[-1:]])
