@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.place("--logits", Path, "logits to write")
     command.place("--output", Path, "record to write")
     arguments, job = command.parse(argv)
-    started = time.time()
+    started = time.monotonic()
 
     device = prepare(arguments.threads)
     representation, training = arguments.representation, build(HeadTraining, arguments)

@@ -94,6 +94,8 @@ class BestEpoch:
         logits = self.evaluation.logits(self.network, self.data)
         correct = int((logits.argmax(1) == labels).sum())
         loss = float(nn.functional.cross_entropy(logits, labels))
+        if not math.isfinite(loss):
+            raise UserError(f"epoch {epoch + 1}: the loss in evaluation is {loss}; lower learning_rate")
         if (correct, -loss) > self.best:
             self.best, self.epoch = (correct, -loss), epoch
             self.tensors = copy.deepcopy(self.network.state_dict())
@@ -132,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.place("--output", Path, "card of the run to write")
     arguments, job = command.parse(argv)
     become_torchrun("finetune", arguments.gpus, argv)
-    started = time.time()
+    started = time.monotonic()
 
     processes = meet()
     device = prepare(arguments.threads)

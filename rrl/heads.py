@@ -122,17 +122,23 @@ def train_heads(
             batches = batches or list(shuffled(count, batch_size, order))[::-1]
             chosen = batches.pop()
             losses = sweep.step(view[chosen].to(weight.dtype), data.labels[chosen], rates[step])
-        if not torch.isfinite(losses).all():
-            worst = settings[int((~torch.isfinite(losses)).nonzero()[0])]
-            raise UserError(f"epoch {epoch + 1}: the loss of {worst} is not finite; remove it from the grid")
+        _check(losses, settings, f"epoch {epoch + 1}: the loss")
         for split, curve in curves.items():
             correct, loss = evaluate(heads, evaluated[split].features[0], evaluated[split].labels)
+            _check(loss, settings, f"epoch {epoch + 1}: the loss on {split}")
             curve["correct"].append(correct.tolist())
             curve["loss"].append(loss.tolist())
         for selection in selections.values():
             curve = curves[selection.split]
             selection.offer(heads, epoch, curve["correct"][-1], curve["loss"][-1])
     return selections, curves
+
+
+def _check(losses: Tensor, settings: list[Setting], what: str) -> None:
+    """losses : (S,). Raises UserError if one is not finite."""
+    if not torch.isfinite(losses).all():
+        worst = settings[int((~torch.isfinite(losses)).nonzero()[0])]
+        raise UserError(f"{what} of {worst} is not finite; remove it from the grid")
 
 
 def trainings(data: dict[str, Data], shots: int | str) -> list[tuple[list[str], Data]]:

@@ -13,6 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from rrl.errors import UserError
 from rrl.files import write_json
 from rrl.provenance import Card, Job
 
@@ -47,7 +50,14 @@ def entry(
     scores : val and test -> logits (N, C) of what was picked; labels : the same -> (N,); numpy arrays.
     selected : the setting and epoch that were picked, of an ensemble those of each member; grid : every setting
     with a curve per epoch, None for an ensemble.
+    Raises UserError if a logit is not finite: which class has the largest would mean nothing.
     """
+    for split, logits in scores.items():
+        if not np.isfinite(logits).all():
+            image = int(np.argwhere(~np.isfinite(logits))[0][0])
+            raise UserError(
+                f"shots {shots}, {rule}: the logits of image {image} of {split} are not finite; lower learning_rate"
+            )
     top1 = {split: float((scores[split].argmax(1) == labels[split]).mean()) for split in labels}
     return {
         "shots": shots,
@@ -64,9 +74,9 @@ def entry(
 
 
 def write_run(path: Path, started: float) -> None:
-    """Times, host and versions of the libraries, of the job whose card is at `path`."""
+    """Times, host and versions of the libraries, of the job whose card is at `path`; started: by time.monotonic."""
     run = {
-        "seconds": round(time.time() - started, 3),
+        "seconds": round(time.monotonic() - started, 3),  # also where the clock was set meanwhile
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "host": socket.gethostname(),
         "python": platform.python_version(),

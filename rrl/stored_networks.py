@@ -62,8 +62,13 @@ def save_network(
         for key, value in module.state_dict().items()
     }
     about = {"arch": arch, "origin": origin, "seed": seed, "key": job.key, "settings": job.settings}
+    if wild := [key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise UserError(
+            f"{name}: {wild[0]} holds numbers that are not finite, so the network is of no use; lower learning_rate, "
+            "or look at where it came from"
+        )
     content = save(tensors, metadata={"rrl": canonical_json(about)})
-    with complete(card.with_suffix(".safetensors")) as partial:
+    with complete(card.with_suffix(".safetensors"), len(content)) as partial:
         partial.write_bytes(content)
     trunk = modules["trunk"]
     about_trunk = {"parameters": parameter_count(trunk), "feature_dim": trunk.feature_dim}

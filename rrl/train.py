@@ -76,7 +76,8 @@ def train(
     processes train together, the share of this one.
     after_epoch : called with the number of each epoch, from 0, when it is over.
     saved : where the state is saved, whence a training that was killed goes on, and the processes that share it.
-    Raises UserError at the first loss that is not finite, with its epoch and step.
+    Raises UserError at the first loss that is not finite, and at a batch of one image that batch norm cannot
+    normalise, with epoch and step.
     """
     groups: list[Group] = [
         (parameters, decay, [None] * len(parameters)) for parameters, decay in parameter_groups(network, recipe)
@@ -91,7 +92,15 @@ def train(
         network.train()
         for inputs, wanted in batches(at.epoch, at.step):
             inputs, wanted = inputs.to(device), wanted.to(device)
-            outputs = forward(inputs)
+            try:
+                outputs = forward(inputs)
+            except ValueError as error:  # of batch norm
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                where = f"epoch {at.epoch + 1}, step {at.step + 1}"
+                raise UserError(
+                    f"{where}: a batch of one image has no variance to normalise by; change batch_size by one"
+                ) from None
             loss = objective.loss(outputs, wanted)
             network.zero_grad()
             processes.mean_loss(loss, outputs, len(wanted)).backward()

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -74,7 +74,8 @@ class Unsaved:
     def say(self, line: str) -> None:
         """A line of the log."""
         if self.processes.first:
-            print(line, file=sys.stderr)
+            with suppress(OSError):  # a full disk costs a line, not the training
+                print(line, file=sys.stderr)
 
     def end(self) -> None:
         """Called after the last epoch."""
