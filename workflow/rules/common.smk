@@ -24,12 +24,14 @@ from rrl.why import card_path, stale
 from snakemake.logging import logger
 from workflow import slurm
 from workflow.failures import Failures
+from workflow.folders import bring_to_present, check_writable
 
 try:
     PLAN = Plan(
         load_config(config, [Path(file) for file in workflow.configfiles]),
         yaml.safe_load(Path(workflow.basedir, "workflow/pins.yaml").read_text()),
     )
+    check_writable([Path(".snakemake/any")])
 except UserError as error:
     sys.exit(str(error))
 
@@ -43,6 +45,9 @@ onstart:
     # Where Slurm was used before, or is now: jobs of a Snakemake that was killed may still run.
     command = getattr(workflow.executor_settings, "status_command", None)
     try:
+        check_writable(Path(file) for job in workflow.dag.needrun_jobs() for file in [*job.output, *job.log])
+        if count := bring_to_present(Path(file) for job in workflow.dag.needrun_jobs() for file in job.input):
+            logger.warning(f"{count} files were made later than now, as the clock was set back. Their time is now.")
         if command is not None:
             slurm.check_status_command(command)
             rules = [job.rule for job in workflow.dag.needrun_jobs() if not job.is_local]
