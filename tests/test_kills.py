@@ -1,0 +1,38 @@
+"""The workflow under SIGKILL, and its artifacts under damage: the two harnesses of this folder, briefly."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from conftest import CLONE, copy_clone
+from kills import Harness, files_of
+
+
+def test_killed_fifty_times_the_results_are_those_of_an_undisturbed_run(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In two clones at once, as starting Snakemake keeps one core busy; each stage is hit twice in each."""
+    harnesses = []
+    for seed in (1, 2):
+        (tmp_path / str(seed)).mkdir()
+        harnesses.append(Harness(copy_clone(tmp_path / str(seed)), files_of(tiny), seed))
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(harness.run, 25, 2) for harness in harnesses]:
+            future.result()
+    with capsys.disabled():
+        print("\n" + "\n".join(harness.report() for harness in harnesses))
+    assert sum(harness.kinds.total() for harness in harnesses) >= 50
+    for stage in set(harnesses[0].stages.values()):
+        assert sum(harness.hits[stage] for harness in harnesses) >= 3, stage
+
+
+def test_damage_is_refused_or_harmless(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "tests/flips.py", "--flips", "240", "--seed", "1", "--clone", tiny]
+    result = subprocess.run(command, cwd=CLONE, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    with capsys.disabled():
+        print("\n" + result.stdout)
+    kinds = [line.partition(": ") for line in result.stdout.splitlines()]
+    assert len(kinds) == 12 and not [kind for kind, _, counts in kinds if counts.startswith("0 refused")]
