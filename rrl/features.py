@@ -86,8 +86,10 @@ def file_digest(path: Path) -> str:
 def finish(path: Path, final: Path, attributes: dict[str, Any]) -> str:
     """Write the attributes, push the file to disk, give it its final name; returns its content digest."""
     digest = file_digest(path)
+    attributes = {**attributes, "digest": digest}
     with h5py.File(path, "r+") as file:
-        file.attrs.update({**attributes, "digest": digest})
+        if dict(file.attrs) != attributes:  # writing them again, after a kill, would give the file other bytes
+            file.attrs.update(attributes)
     with open(path, "rb") as file:
         os.fsync(file.fileno())
     final.parent.mkdir(parents=True, exist_ok=True)

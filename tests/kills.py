@@ -9,6 +9,7 @@ Prints how often each stage was hit while it was writing: something of its artif
 
 import argparse
 import ctypes
+import io
 import json
 import os
 import random
@@ -23,7 +24,9 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import h5py
 import psutil
 from conftest import copy_clone, snakemake
 
@@ -38,6 +41,12 @@ def files_of(folder: Path) -> dict[str, bytes]:
     paths = [Path(place, name) for place, _, names in os.walk(root, followlinks=True) for name in names]
     names = [path.relative_to(root) for path in paths if path.suffix != ".partial"]
     return {str(name): (root / name).read_bytes() for name in names if name.parts[0] not in ("work", "logs")}
+
+
+def values(content: bytes) -> dict[str, Any]:
+    """What is in an HDF5 file, whatever lies between: killed between two writes of HDF5, it may differ there."""
+    with h5py.File(io.BytesIO(content)) as file:
+        return {name: file[name][:].tobytes() for name in ("features", "labels")} | dict(file.attrs)
 
 
 class Watch:
@@ -81,11 +90,13 @@ class Harness:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.stages = {
-            name.removesuffix(".json"): json.loads(content)["stage"]
+        cards = [
+            json.loads(content)
             for name, content in self.expected.items()
             if name.endswith(".json") and not name.endswith(".run.json")
-        }
+        ]
+        self.stages = {card["artifact"]: card["stage"] for card in cards}
+        self.made_from = {card["artifact"]: {of["artifact"] for of in card["inputs"]} for card in cards}
 
     @property
     def root(self) -> Path:
@@ -111,7 +122,24 @@ class Harness:
             if finished and over:
                 return
             if finished:
-                self.clear()
+                self.unmake(aims)
+
+    def unmake(self, aims: set[str]) -> None:
+        """So that something is left to be killed: of each of these stages, or of any, an artifact and all that was made
+        from it are taken away, where that is the least."""
+        for stage in sorted(aims) or self.random.sample(sorted(set(self.stages.values())), 3):
+            of_stage = sorted(artifact for artifact in self.stages if self.stages[artifact] == stage)
+            behind = min((self.behind(artifact) for artifact in of_stage), key=len)
+            for name in self.expected:
+                if self.artifact(Path(name)) in behind:
+                    (self.root / name).unlink(missing_ok=True)
+
+    def behind(self, artifact: str) -> set[str]:
+        """It, and what was made from it, directly or not."""
+        found = {artifact}
+        while more := {name for name, inputs in self.made_from.items() if inputs & found} - found:
+            found |= more
+        return found
 
     def once(self, aims: set[str], over: bool) -> bool:
         """One run, killed unless it is `over`; whether it finished."""
@@ -201,8 +229,9 @@ class Harness:
             assert name in self.expected, f"{name}: not made by an undisturbed run"
             if name.endswith(".run.json"):
                 json.loads(content)  # times
-            else:
-                assert content == self.expected[name], f"{name}: not that of an undisturbed run"
+            elif content != self.expected[name]:
+                assert name.startswith("features/") and name.endswith(".h5"), f"{name}: not that of an undisturbed run"
+                assert values(content) == values(self.expected[name]), f"{name}: other values than undisturbed"
 
     def report(self) -> str:
         counts = ", ".join(f"{stage} {self.hits[stage]}" for stage in sorted(set(self.stages.values())))
