@@ -15,17 +15,21 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from rrl.errors import UserError
+from workflow.folders import check_writable
 
-def processes(folder: Path) -> tuple[list[int], list[int]]:
+
+def processes(folder: Path) -> tuple[list[psutil.Process], list[psutil.Process]]:
     """Of those that work in a folder, as far as they can be seen: Snakemakes, and stages that one started."""
     snakemakes, stages = [], []
     for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
         words = process.info["cmdline"] or []
-        if process.info["cwd"] == str(folder):
-            if any(Path(word).name == "snakemake" for word in words[:4]):
-                snakemakes.append(process.info["pid"])
-            elif len(words) > 2 and words[1] == "-m" and words[2].startswith("rrl."):
-                stages.append(process.info["pid"])
+        if process.info["cwd"] == str(folder) and "python" in Path(words[0] if words else "").name:
+            program = words[2:3] if words[1:2] == ["-m"] else [Path(word).name for word in words[1:2]]
+            if program == ["snakemake"]:
+                snakemakes.append(process)
+            elif program and program[0].startswith("rrl."):
+                stages.append(process)
     return snakemakes, stages
 
 
@@ -33,19 +37,24 @@ def main(options: list[str]) -> int:
     """Exit status."""
     folder = Path.cwd().resolve()
     snakemake = [sys.executable, "-m", "snakemake", *options]
-    (folder / ".snakemake").mkdir(exist_ok=True)
+    lock = folder / ".snakemake/resume.lock"
     try:
-        with FileLock(folder / ".snakemake/resume.lock", timeout=0):
+        check_writable([lock])
+        lock.parent.mkdir(exist_ok=True)
+        with FileLock(lock, timeout=0):
             snakemakes, stages = processes(folder)
             if snakemakes:
-                number = snakemakes[0]
+                number = snakemakes[0].pid
                 print(f"Error: snakemake already runs in {folder} (process {number}); wait for it", file=sys.stderr)
                 return 1
             if stages:
                 print(f"Waits for {len(stages)} jobs of a run that was killed.", file=sys.stderr)
-                psutil.wait_procs([psutil.Process(number) for number in stages if psutil.pid_exists(number)])
+                psutil.wait_procs(stages)
             shutil.rmtree(folder / ".snakemake/locks", ignore_errors=True)  # as --unlock does, in two seconds less
             return _wait(subprocess.Popen([*snakemake, "--rerun-incomplete"]))
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
     except Timeout:
         print(f"Error: another run in {folder} has just begun; wait for it", file=sys.stderr)
         return 1
