@@ -159,6 +159,8 @@ def _line(detail: Any, keys: list[Any], kind: Any) -> tuple[str, str]:
     """
     place, found = _place(keys), _shown(detail["input"])
     message = detail["msg"].removeprefix("Value error, ")
+    if not keys:  # pydantic does not say where a key is that is no text
+        return f"a key: found {found}; allowed are letters that UTF-8 has", ""
     if detail["type"] == "extra_forbidden":
         fields = list(kind.model_fields)
         return f"{place}: unknown key; {allowed(str(keys[-1]), fields)}", nearest(str(keys[-1]), fields)
