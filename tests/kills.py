@@ -31,7 +31,7 @@ import psutil
 from conftest import copy_clone, snakemake
 
 ROOT = "results/tiny"
-SECONDS = 120  # that a run may take
+SECONDS = 600  # that a run may take
 MADE, MOVED, ISDIR, EVENT = 0x100, 0x80, 0x40000000, struct.Struct("iIII")  # of inotify(7)
 
 
