@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from rrl.architectures import JointTrunk, Network, build_trunk
+from rrl.averaged_head import cross_entropy as cross_entropy_without_torch
 from rrl.batches import plain_batches, step_batches
 from rrl.errors import UserError
 from rrl.features import read_split
@@ -93,6 +95,13 @@ def test_evaluation_counts_each_image_once_and_does_not_move_batch_norm() -> Non
     ((images, labels),) = plain_batches(data, PLAIN, 10)
     torch.testing.assert_close(found, network.eval()(images), atol=1e-5, rtol=1e-5)
     assert labels.tolist() == data.labels.tolist() and torch.equal(before, network.trunk.bn.running_mean)
+
+
+def test_cross_entropy_without_torch() -> None:
+    scores = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32) * 30
+    labels = np.arange(20) % 5
+    expected = cross_entropy(torch.from_numpy(scores).double(), torch.from_numpy(labels))
+    assert cross_entropy_without_torch(scores, labels) == pytest.approx(float(expected), rel=1e-6)
 
 
 def card(tiny: Path, artifact: str) -> Card:
