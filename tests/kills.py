@@ -80,11 +80,12 @@ class Watch:
 
 @dataclass
 class Harness:
-    """folder : a clone. expected : what an undisturbed run has under final names."""
+    """folder : a clone. expected : what an undisturbed run has under final names. aimed : stages to hit; empty: all."""
 
     folder: Path
     expected: dict[str, bytes]
     seed: int
+    aimed: tuple[str, ...] = ()
     hits: Counter[str] = field(default_factory=Counter)  # by stage, while it was writing
     kinds: Counter[str] = field(default_factory=Counter)
 
@@ -114,7 +115,7 @@ class Harness:
         """Until there were so many kills, and each stage was hit so often, and the workflow is done."""
         self.clear()
         while True:
-            aims = {stage for stage in self.stages.values() if self.hits[stage] < each}
+            aims = {stage for stage in self.aimed or self.stages.values() if self.hits[stage] < each}
             over = sum(self.kinds.values()) >= kills and not aims
             finished = self.once(aims, over)
             self.check()

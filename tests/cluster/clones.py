@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 from conftest import CLONE, copy_clone
 
-SECONDS = 240  # that anything here may take
+SECONDS = 600  # that anything here may take
 ONE_THREAD = ("--set-threads", "pretrain=1")  # in place of eight for each job: this machine may have two cores
 RECORD = "results/chain/records/mnist/erm-s0/linear_probe.json"
 
