@@ -29,6 +29,7 @@ from rrl.features import content_digest
 from rrl.files import sha256_of_file
 from rrl.heads import Data, HeadTraining, Setting, initial_head, train_heads
 from rrl.images import Split
+from rrl.inference import compiles, for_inference
 from rrl.train import Recipe, train
 from rrl.training_state import SECONDS
 from rrl.transforms import PaddedCrop, Photographs, Transform
@@ -64,7 +65,7 @@ def images(count: int, size: int, channels: int) -> Split:
 
 def extraction(arch: str, data: Split, transform: Transform, folder: Path) -> tuple[float, float]:
     """Seconds in digests, and in all."""
-    trunk = build_trunk(arch).eval().to(memory_format=torch.channels_last)
+    trunk, device = build_trunk(arch), torch.device("cpu")
     watch = Stopwatch()
     path = folder / f"{arch}.h5"
     start = time.perf_counter()
@@ -72,7 +73,9 @@ def extraction(arch: str, data: Split, transform: Transform, folder: Path) -> tu
         mock.patch.object(extract, "_digest", watch.wrap(extract._digest)),
         mock.patch.object(features, "file_digest", watch.wrap(features.file_digest)),
     ):
-        extract.extract_split(trunk, data, transform, [None], "float16", 16, path, torch.device("cpu"))
+        compiled = compiles(trunk, len(data.labels), device)
+        features_of = for_inference(trunk, "float32", device, compiled, 16)
+        extract.extract_split(features_of, trunk.feature_dim, data, transform, [None], "float16", 16, path)
         features.finish(path, folder / f"{arch}.final.h5", {})
     return watch.seconds, time.perf_counter() - start
 

@@ -40,6 +40,7 @@ from rrl.figure import COLOURS, MARKERS
 from rrl.files import complete, write_text
 from rrl.heads import Data, HeadTraining, Setting, initial_head, scores_of, train_heads
 from rrl.images import Split, inputs, load_split
+from rrl.inference import for_inference
 from rrl.provenance import read_card
 from rrl.randomness import generator, shuffled
 from rrl.shots import first_of_each_class
@@ -75,7 +76,8 @@ def extracted(trunk: Trunk, split: Split, transform: PaddedCrop, draws: list[str
     """Features as the workflow caches them, read from the file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.h5"
-        extract_split(trunk, split, transform, draws, dtype, 250, path, torch.device("cpu"))
+        features_of = for_inference(trunk, "float32", torch.device("cpu"), compiled=False, batch_size=250)
+        extract_split(features_of, trunk.feature_dim, split, transform, draws, dtype, 250, path)
         with h5py.File(path) as file:
             return Data(torch.from_numpy(file["features"][:]), torch.from_numpy(split.labels))
 

@@ -167,7 +167,7 @@ def experiment(
         },
         "recipes": {},
         "networks": {of.name: of.entry() for of in networks},
-        "features": {"views": 1, "dtype": "float32", "batch_size": 64},
+        "features": {"views": 1, "dtype": "float32", "precision": "float32", "batch_size": 64},
         "representations": {ALL: {"members": members}, BEST: {"best_subset_of": members}},
         "probes": {
             PROBE: {

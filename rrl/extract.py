@@ -8,21 +8,21 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
-import torch
+from torch import Tensor
 
-from rrl.architectures import Trunk
 from rrl.command import Command, run
 from rrl.device import prepare
 from rrl.features import UNREADABLE, create, finish, to_dtype, views_of
 from rrl.files import canonical_json, write_text
 from rrl.images import Split, inputs, load_split
+from rrl.inference import compiles, for_inference
 from rrl.members import SPLITS
 from rrl.stored_networks import load_trunk
 from rrl.transforms import TRANSFORM_FLAG, Transform, parse_transform
@@ -31,33 +31,32 @@ from rrl.work import claim
 BATCHES_PER_BLOCK = 16
 
 
-@torch.inference_mode()
 def extract_split(
-    trunk: Trunk,
+    features_of: Callable[[Tensor], Tensor],
+    feature_dim: int,
     data: Split,
     transform: Transform,
     draws: list[str | None],
     dtype: str,
     batch_size: int,
     path: Path,
-    device: torch.device,
 ) -> None:
     """Fill the HDF5 file at `path` with the features of every view, block by block.
 
+    features_of : images (B, channels, height, width) to features (B, D) float32, D being feature_dim.
     draws : the augmentation of each view by name, None for the plain images.
     A block counts as done only after it was flushed to disk, by a line with its digest in `{path}.done`; called
     again after any interruption, this goes on after the last such block.
     """
     count, size = len(data.labels), batch_size * BATCHES_PER_BLOCK
     blocks = [(view, slice(start, start + size)) for view in range(len(draws)) for start in range(0, count, size)]
-    done = begin(path, (len(draws), count, trunk.feature_dim), dtype, data.labels, blocks)
+    done = begin(path, (len(draws), count, feature_dim), dtype, data.labels, blocks)
     with h5py.File(path, "r+") as file, open(_done(path), "a") as lines:
         for view, rows in blocks[done:]:
             written = []
             for start in range(rows.start, min(rows.stop, count), batch_size):
                 positions = np.arange(start, min(start + batch_size, count))
-                images = inputs(data, positions, transform, draws[view])
-                features = trunk(images.to(device)).float().cpu().numpy()
+                features = features_of(inputs(data, positions, transform, draws[view])).numpy()
                 written.append(to_dtype(features, dtype, start))
                 file["features"][view, start : start + len(positions)] = written[-1]
             file.flush()
@@ -115,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.setting("--transform", json.loads, TRANSFORM_FLAG)
     command.setting("--views", int, "augmented passes over the training split; 1 without augmentation")
     command.setting("--dtype", str, "type of the cache: float16 or float32")
+    command.setting("--precision", str, "of the network: float32, or bfloat16, faster and less exact")
     command.setting("--batch-size", int, "images of a forward pass")
     command.place("--data-root", Path, "folder of the data sets")
     command.place("--threads", int, "threads of each process")
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     device = prepare(arguments.threads)
     transform = parse_transform(arguments.transform)
-    trunk = load_trunk(arguments.network, transform).to(device).to(memory_format=torch.channels_last)
+    trunk = load_trunk(arguments.network, transform)
     target, network = arguments.target, arguments.network
     name = f"{target.artifact.removeprefix('targets/')}/{network.artifact.removeprefix('networks/')}"
     content_key = hashlib.sha256(f"{job.key} {target.digest} {network.digest}".encode()).hexdigest()[:16]
@@ -134,10 +134,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         for split in SPLITS:  # whether there is space for all is known before the work starts
             shape = (len(draws[split]), len(data[split].labels), trunk.feature_dim)
             allocate(folder / f"{split}.h5", shape, arguments.dtype, data[split].labels)
+        images = sum(len(draws[split]) * len(data[split].labels) for split in SPLITS)
+        compiled = compiles(trunk, images, device)
+        features_of = for_inference(trunk, arguments.precision, device, compiled, arguments.batch_size)
         for split in SPLITS:
             extract_split(
-                trunk, data[split], transform, draws[split], arguments.dtype, arguments.batch_size,
-                folder / f"{split}.h5", device,
+                features_of, trunk.feature_dim, data[split], transform, draws[split], arguments.dtype,
+                arguments.batch_size, folder / f"{split}.h5",
             )  # fmt: skip
         about = {"target": target.digest, "network": network.digest, "key": job.key}
         for split in SPLITS:
@@ -152,6 +155,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "counts": target.facts["counts"],
         "classes": target.facts["classes"],
         "views": arguments.views,
+        "compiled": compiled,
     }
     digest = hashlib.sha256(canonical_json(digests).encode()).hexdigest()
     job.write_card(arguments.output, f"features/{name}", digest, facts)

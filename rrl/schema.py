@@ -265,6 +265,7 @@ class Random(Strict):
 class Features(Strict):
     views: Count
     dtype: Literal["float16", "float32"]
+    precision: Literal["float32", "bfloat16"] = Field(description="of the networks, when features are extracted")
     batch_size: Count
 
 

@@ -26,6 +26,7 @@ from rrl.errors import UserError
 from rrl.features import views_of
 from rrl.files import sha256_of_file
 from rrl.images import Split, load_split
+from rrl.inference import for_inference
 from rrl.provenance import Card, read_card
 from rrl.randomness import generator, shuffled, stream
 from rrl.stored_networks import load_trunk
@@ -64,7 +65,14 @@ class Source:
         self.plain = [self.extract(network, "plain", views=1, dtype="float32") for network in self.networks]
 
     def extract(self, network: Card, folder: str = "source", **changed: Any) -> Card:
-        settings = {"transform": CROP, "views": VIEWS, "dtype": "float16", "batch_size": 70, **changed}
+        settings = {
+            "transform": CROP,
+            "views": VIEWS,
+            "dtype": "float16",
+            "precision": "float32",
+            "batch_size": 70,
+            **changed,
+        }
         name = network.artifact.removeprefix("networks/")
         of = {"target": self.target, "network": network}
         return self.run(extract.main, "extract", f"features/{folder}/{name}", of, settings, named=False)
@@ -260,7 +268,8 @@ def test_the_student_sees_the_images_behind_the_cached_features(
     torch.manual_seed(0)
     trunk = build_trunk("resnet8").eval()
     draws = views_of("train", "targets/a", views)
-    extract.extract_split(trunk, data, transform, draws, "float32", 7, tmp_path / "a.h5", CPU)
+    features_of = for_inference(trunk, "float32", CPU, compiled=False, batch_size=7)
+    extract.extract_split(features_of, trunk.feature_dim, data, transform, draws, "float32", 7, tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5") as file:
         cached = torch.from_numpy(file["features"][:])
     seen = []

@@ -14,6 +14,7 @@ from rrl.errors import UserError
 from rrl.extract import extract_split
 from rrl.features import read_split, to_dtype, views_of
 from rrl.images import Split, augment, inputs, normalise
+from rrl.inference import for_inference
 from rrl.members import SPLITS, Member, parse_member
 from rrl.provenance import read_card
 from rrl.transforms import PaddedCrop
@@ -33,7 +34,8 @@ def extract(
 ) -> np.ndarray:
     torch.manual_seed(0)
     trunk = build_trunk("resnet8").eval()
-    extract_split(trunk, data, transform, list(draws), "float16", 2, path, torch.device("cpu"))
+    features_of = for_inference(trunk, "float32", torch.device("cpu"), compiled=False, batch_size=2)
+    extract_split(features_of, trunk.feature_dim, data, transform, list(draws), "float16", 2, path)
     with h5py.File(path) as file:
         assert file["labels"][:].tolist() == data.labels.tolist()
         return np.asarray(file["features"][:])
@@ -44,7 +46,8 @@ def test_features_are_those_of_the_plain_forward_pass_and_the_trunk_does_not_mov
     trunk = build_trunk("resnet8").eval()
     before = {name: value.clone() for name, value in trunk.state_dict().items()}
     data = some_images()
-    extract_split(trunk, data, PLAIN, [None], "float32", 8, tmp_path / "a.h5", torch.device("cpu"))
+    features_of = for_inference(trunk, "float32", torch.device("cpu"), compiled=False, batch_size=8)
+    extract_split(features_of, trunk.feature_dim, data, PLAIN, [None], "float32", 8, tmp_path / "a.h5")
     with torch.no_grad():
         expected = trunk(torch.from_numpy(normalise(data.images, PLAIN))).numpy()
     with h5py.File(tmp_path / "a.h5") as file:

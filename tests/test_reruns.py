@@ -276,7 +276,7 @@ PAIRS = [
     ),
     (
         nothing("place of a rule's log", edit("workflow/rules/extract.smk", ("/logs/extract/", "/logs/features/"))),
-        Case("batch size of extraction", config(("dtype: float16\n  batch_size: 250", "dtype: float16\n  batch_size: 125")),
+        Case("batch size of extraction", config(("precision: float32\n  batch_size: 250", "precision: float32\n  batch_size: 125")),
              {"features/*/*": 12, "representations/*/*": 16, "networks/erm-s?.mnist.*": 4, "finetuned/*": 12, "records/*/*/*": 24, **TABLES}),
     ),
     (
@@ -407,6 +407,8 @@ MORE = [
     Case("views", config(("views: 2", "views: 3")),
          {"features/*/*": 12, "representations/*/*": 16, "records/*/*/linear_probe": 14, "records/*/*/ensemble": 4, "records/mnist/cat2/averaged_head": 1, "records/mnist/cat2/two_stage": 1, **TABLES}),
     Case("type of the features", config(("dtype: float16", "dtype: float32")),
+         {"features/*/*": 12, "representations/*/*": 16, "records/*/*/linear_probe": 14, "records/*/*/ensemble": 4, "records/mnist/cat2/averaged_head": 1, "records/mnist/cat2/two_stage": 1, **TABLES}),
+    Case("precision of extraction", config(("precision: float32", "precision: bfloat16")),
          {"features/*/*": 12, "representations/*/*": 16, "records/*/*/linear_probe": 14, "records/*/*/ensemble": 4, "records/mnist/cat2/averaged_head": 1, "records/mnist/cat2/two_stage": 1, **TABLES}),
     Case("transform of a target", config(("    transform: *transform\n", "    transform: {mean: 0.1, std: 0.3, pad: 2, flip: true}\n")),
          {name: count for name, count in OF_MNIST.items() if not name.startswith("targets/")}),

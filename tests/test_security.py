@@ -89,7 +89,7 @@ OTHER: dict[str, Any] = {
             "seeds": [0],
         },
     },
-    "features": {"views": 1, "dtype": "float16", "batch_size": 50},
+    "features": {"views": 1, "dtype": "float16", "precision": "float32", "batch_size": 50},
     "representations": {
         "both": {"members": ["mine-s0", "library-s0"]},
         "best": {"best_subset_of": ["mine-s0", "library-s0"]},
