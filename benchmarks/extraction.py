@@ -1,0 +1,134 @@
+"""How fast features are extracted, against a plain forward pass; resnet50 at 224 pixels, random weights.
+
+    python -m benchmarks.extraction --threads 1
+
+Ratios are medians over rounds in which all ways take their turn. plain: the network as torch builds it, float32,
+batches of 32. Errors are relative to the largest feature. end to end: rrl.extract, from images in memory to the file,
+against the bare forward pass with the same settings; from JPEG files of 500 x 375 pixels as well, with the images per
+second that one core decodes.
+"""
+
+import argparse
+import io
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from benchmarks.ratios import interleaved, line, ratio
+from rrl.architectures import build_trunk
+from rrl.device import prepare
+from rrl.extract import extract_split
+from rrl.images import Split, inputs
+from rrl.inference import for_inference
+from rrl.transforms import Photographs
+
+TRANSFORM = Photographs(
+    size=224, resize=256, scale=(0.08, 1.0), interpolation="bilinear", flip=True, mean=(0.5,) * 3, std=(0.25,) * 3
+)  # fmt: skip
+BATCH_SIZE = 16
+CPU = torch.device("cpu")
+
+
+def random_trunk() -> nn.Module:
+    """With batch norms that are not the identity."""
+    torch.manual_seed(0)
+    trunk = build_trunk("resnet50").eval()
+    for module in trunk.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.8, 1.2)
+    return trunk
+
+
+def jpegs(count: int) -> Split:
+    """Pictures with some structure, as files in memory."""
+    random = np.random.default_rng(0)
+    contents = np.empty(count, dtype=object)
+    for number in range(count):
+        coarse = Image.fromarray(random.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+        file = io.BytesIO()
+        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
+        contents[number] = file.getvalue()
+    return Split(contents, np.arange(count) % 10, lambda content: Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def forwards(rounds: int) -> None:
+    """Of the network alone."""
+    trunk = random_trunk()
+    images = torch.randn(32, 3, 224, 224)
+    parts = images.split(BATCH_SIZE)
+    start = time.perf_counter()
+    ways = {
+        "folded, channels last": for_inference(trunk, "float32", CPU, False, BATCH_SIZE),
+        "compiled": for_inference(trunk, "float32", CPU, True, BATCH_SIZE),
+        "bfloat16": for_inference(trunk, "bfloat16", CPU, False, BATCH_SIZE),
+        "bfloat16, compiled": for_inference(trunk, "bfloat16", CPU, True, BATCH_SIZE),
+    }
+    with torch.no_grad():
+        exact = trunk(images)
+
+    def plain() -> Tensor:
+        with torch.no_grad():
+            return trunk(images)
+
+    works = {"plain": plain}
+    errors, compilation = {}, {}
+    for name, way in ways.items():
+        start = time.perf_counter()
+        found = torch.cat([way(part) for part in parts])
+        compilation[name] = time.perf_counter() - start
+        errors[name] = float((found - exact).abs().max() / exact.abs().max())
+        works[name] = lambda way=way: [way(part) for part in parts]
+    seconds = interleaved(works, rounds)
+    wanted = {"compiled": 2.0, "bfloat16, compiled": 4.0}
+    for name in ways:
+        note = f"error {errors[name]:.0e}; first batch {compilation[name]:.0f} s"
+        line(f"forward, {name} / plain", ratio(seconds, name, "plain"), wanted.get(name), note)
+
+
+def end_to_end(rounds: int, folder: Path) -> None:
+    trunk = random_trunk()
+    features_of = for_inference(trunk, "float32", CPU, True, BATCH_SIZE)
+    arrays = Split(np.random.default_rng(0).integers(0, 256, (64, 224, 224, 3), dtype=np.uint8), np.arange(64) % 10)
+    files = jpegs(64)
+    batches = [
+        inputs(arrays, np.arange(start, start + BATCH_SIZE), TRANSFORM, None) for start in range(0, 64, BATCH_SIZE)
+    ]
+    number = iter(range(10**6))
+
+    def whole(data: Split) -> None:
+        path = folder / f"{next(number)}.h5"
+        extract_split(features_of, 2048, data, TRANSFORM, [None], "float16", BATCH_SIZE, path)
+
+    seconds = interleaved(
+        {
+            "bare": lambda: [features_of(batch) for batch in batches],
+            "arrays": lambda: whole(arrays),
+            "files": lambda: whole(files),
+            "decoding": lambda: inputs(files, np.arange(64), TRANSFORM, None),
+        },
+        rounds,
+    )
+    line("extraction end to end, images in memory / bare forward", ratio(seconds, "arrays", "bare"), 0.9)
+    line("extraction end to end, JPEG files / bare forward", ratio(seconds, "files", "bare"), None)
+    line("JPEG files, decoded and resized, images/s", 64 / min(seconds["decoding"]), None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    prepare(arguments.threads)
+    forwards(arguments.rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        end_to_end(arguments.rounds, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
