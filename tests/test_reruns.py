@@ -479,6 +479,7 @@ MODULES = {
     "imagenet": "paper_target pretrain random_network distill extract finetune",
     "images": "pretrain random_network distill extract finetune",
     "inaturalist": "paper_target pretrain random_network distill extract finetune",
+    "inference": "extract",
     "library": "",
     "library_network": "library_network",
     "logits": "probe best_subset finetune merge two_stage averaged_head ensemble",
