@@ -24,10 +24,11 @@ import torch
 
 from rrl import extract, features
 from rrl.architectures import Network, build_trunk
+from rrl.cached import Data
 from rrl.device import prepare
 from rrl.features import content_digest
 from rrl.files import sha256_of_file
-from rrl.heads import Data, HeadTraining, Setting, initial_head, train_heads
+from rrl.heads import HeadTraining, Setting, initial_head, train_heads
 from rrl.images import Split
 from rrl.inference import compiles, for_inference
 from rrl.train import Recipe, train

@@ -31,6 +31,7 @@ from scipy.stats import t as student
 from torch import Tensor, nn
 
 from rrl.architectures import JointTrunk, Trunk
+from rrl.cached import Data
 from rrl.command import run
 from rrl.config import load_config
 from rrl.device import prepare
@@ -38,7 +39,7 @@ from rrl.errors import UserError
 from rrl.extract import extract_split
 from rrl.figure import COLOURS, MARKERS
 from rrl.files import complete, write_text
-from rrl.heads import Data, HeadTraining, Setting, initial_head, scores_of, train_heads
+from rrl.heads import HeadTraining, Setting, all_scores, initial_head, train_heads
 from rrl.images import Split, inputs, load_split
 from rrl.inference import for_inference
 from rrl.provenance import read_card
@@ -90,7 +91,7 @@ def from_cache(task: Task, draws: list[str | None], dtype: str = DTYPE) -> tuple
     plain = {"val": task.val, "test": task.test}
     data = {split: Data(part.features.to(train.features.dtype), part.labels) for split, part in plain.items()}
     selections, _ = train_heads(task.head, train, data, ["heldout"], task.settings, task.training, batch_norm=True)
-    return torch.from_numpy(scores_of(selections["heldout"], data)["test"]), seconds
+    return torch.from_numpy(all_scores(selections["heldout"], data)["test"]), seconds
 
 
 def online_features(task: Task, positions: Tensor, draw: str) -> Tensor:

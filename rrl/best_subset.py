@@ -12,19 +12,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from rrl.cached import Data, read_data
 from rrl.command import Command, boolean, build, count_or_all, run
 from rrl.device import prepare
 from rrl.heads import (
     HEAD_TRAINING_FLAGS,
-    Data,
     HeadTraining,
     Selection,
     Setting,
+    all_scores,
     initial_head,
-    read_data,
-    scores_of,
     train_heads,
     trainings,
 )
@@ -44,15 +41,13 @@ class Search:
     training: HeadTraining
     batch_norm: bool
 
-    def columns(self, members: Sequence[int]) -> torch.Tensor:
+    def part(self, data: Data, members: Sequence[int]) -> Data:
+        """The features of some members."""
         ends = [0]
         for member in self.representation.facts["members"]:
             start, stop, _ = member["columns"]
             ends.append(ends[-1] + stop - start)
-        return torch.cat([torch.arange(ends[member], ends[member + 1]) for member in members])
-
-    def part(self, data: Data, members: Sequence[int]) -> Data:
-        return Data(data.features[:, :, self.columns(members).to(data.features.device)], data.labels)
+        return data.with_columns([(ends[member], ends[member + 1]) for member in members])
 
     def probe(self, members: Sequence[int]) -> Selection:
         train = self.part(self.training_images, members)
@@ -126,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         search = Search(representation, data, images, settings, training, arguments.batch_norm)
         members, selection, steps = search.run()
         selected = {"members": search.names(members), **search.found(selection)}
-        result = scores_of(selection, {split: search.part(data[split], members) for split in labels})
+        result = all_scores(selection, {split: search.part(data[split], members) for split in labels})
         entries.append(entry(shots, "heldout", len(images.labels), result, labels, selected, steps))
         scores[f"{shots}/heldout"] = result
         picked |= set(selected["members"])

@@ -4,6 +4,8 @@ import os
 
 import torch
 
+ERROR = 1e-5  # of a product of float32, relative to its largest value
+
 
 def prepare(threads: int) -> torch.device:
     """Set the number of threads of this process; the device to compute on.
@@ -13,8 +15,26 @@ def prepare(threads: int) -> torch.device:
     """
     torch.set_num_threads(threads)
     if not torch.cuda.is_available():
+        multiply_by_onednn()
         return torch.device("cpu")
     torch.use_deterministic_algorithms(True)
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     torch.cuda.set_device(device)
     return device
+
+
+def multiply_by_onednn() -> None:
+    """Matrix products of float32 by oneDNN, twice as fast as torch's own here, where it rounds no more than they do.
+
+    torch chooses it only where bfloat16 is allowed inside a product. oneDNN makes use of that on processors with
+    units for such products (AMX), hence the look at one.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return
+    products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    products.fp32_precision = "bf16"
+    random = torch.Generator().manual_seed(0)
+    left, right = torch.randn(128, 512, generator=random), torch.randn(512, 128, generator=random)
+    exact = left.double() @ right.double()
+    if float(((left @ right) - exact).abs().max() / exact.abs().max()) > ERROR:
+        products.fp32_precision = "ieee"

@@ -20,6 +20,7 @@ from rrl.files import space_for
 from rrl.provenance import Card, remake
 
 CHUNK = 256
+BLOCK = 2**25  # bytes that are read or digested at once
 
 
 def views_of(split: str, target: str, views: int) -> list[str | None]:
@@ -65,22 +66,35 @@ def to_dtype(features: npt.NDArray[np.float32], dtype: str, first_row: int) -> n
     return stored
 
 
-def content_digest(labels: npt.NDArray[np.int64], blocks: Iterator[npt.NDArray[Any]]) -> str:
+def blocks(shape: tuple[int, int, int], dtype: npt.DTypeLike) -> Iterator[tuple[int, slice]]:
+    """Views and ranges of rows, in the order of the digest, each of a few chunks."""
+    views, count, depth = shape
+    rows = max(1, BLOCK // (CHUNK * depth * np.dtype(dtype).itemsize)) * CHUNK
+    for view in range(views):
+        for start in range(0, count, rows):
+            yield view, slice(start, min(start + rows, count))
+
+
+def _labels_digest(labels: npt.NDArray[np.int64]) -> Any:
+    """The digest of a split begins with its labels."""
+    return hashlib.sha256(np.ascontiguousarray(labels).data)
+
+
+def content_digest(labels: npt.NDArray[np.int64], rows: Iterator[npt.NDArray[Any]]) -> str:
     """Digest of a split's labels and of its features, row by row and view after view."""
-    digest = hashlib.sha256(np.ascontiguousarray(labels).data)
-    for block in blocks:
+    digest = _labels_digest(labels)
+    for block in rows:
         digest.update(np.ascontiguousarray(block).data)
-    return digest.hexdigest()
+    return str(digest.hexdigest())
 
 
 def file_digest(path: Path) -> str:
     """content_digest of a file, in one pass and with little memory."""
     with h5py.File(path, "r") as file:
         features = file["features"]
-        views, count, _ = features.shape
-        rows = CHUNK * 16
-        blocks = (features[v, start : start + rows] for v in range(views) for start in range(0, count, rows))
-        return content_digest(file["labels"][:], blocks)
+        return content_digest(
+            file["labels"][:], (features[view, rows] for view, rows in blocks(features.shape, features.dtype))
+        )
 
 
 def finish(path: Path, final: Path, attributes: dict[str, Any]) -> str:
@@ -124,7 +138,14 @@ def write_virtual(path: Path, sources: Sequence[tuple[Path, int, int]], shape: t
 
 
 def read_split(representation: Card, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Features (V, N, D) in the type of the cache, and labels (N,), of a representation.
+    """Features (V, N, D) in the type of the cache, and labels (N,). Raises UserError like check_split."""
+    shape, dtype = shape_of(representation.folder / f"{split}.h5")
+    features = np.empty(shape, dtype)
+    return features, check_split(representation, split, features)
+
+
+def check_split(representation: Card, split: str, into: npt.NDArray[Any] | None = None) -> npt.NDArray[np.int64]:
+    """The labels (N,) of a representation, once all its features were read, block by block; `into` (V, N, D) gets them.
 
     HDF5 gives zeros, silently, where the file behind a virtual dataset is missing. So every member's
     file is opened first, and what was read must have the digest that the representation was built from.
@@ -133,32 +154,49 @@ def read_split(representation: Card, split: str) -> tuple[npt.NDArray[Any], npt.
     path = representation.folder / f"{split}.h5"
     members = representation.facts["members"]
     sources = [representation.root / member["features"] / f"{split}.h5" for member in members]
-    views, count, width = _shape(path)
+    (views, count, width), dtype = shape_of(path)
     if width != sum(stop - start for start, stop, _ in (member["columns"] for member in members)):
         raise UserError(f"{path}: {width} features are not those of its members; {remake(path)}")
     for source, member in zip(sources, members, strict=True):
-        found, expected = _shape(source), (views, count, member["columns"][2])
+        found, expected = shape_of(source)[0], (views, count, member["columns"][2])
         if found != expected:
             raise UserError(f"{source}: features have shape {found}, planned {expected}; {remake(source)}")
+    ends = np.cumsum([stop - start for start, stop, _ in (member["columns"] for member in members)]).tolist()
+    whole = [number for number, member in enumerate(members) if member["columns"][:2] == [0, member["columns"][2]]]
     try:
-        labels, virtual = _read(path)
-    except UserError:
+        with h5py.File(path, "r") as file:
+            labels: npt.NDArray[np.int64] = file["labels"][:]
+            digests = {number: _labels_digest(labels) for number in whole}
+            for view, rows in blocks((views, count, width), dtype):
+                block = file["features"][view, rows]
+                for number, digest in digests.items():
+                    start, stop, _ = members[number]["columns"]
+                    digest.update(np.ascontiguousarray(block[:, ends[number] - stop + start : ends[number]]).data)
+                if into is not None:
+                    into[view, rows] = block
+    except UNREADABLE as error:
         for source in sources:  # which of them is it?
-            _read(source)
-        raise
-    at = 0
-    for source, member in zip(sources, members, strict=True):
-        start, stop, depth = member["columns"]
-        columns = virtual[:, :, at : at + stop - start]
-        at += stop - start
-        if stop - start == depth and content_digest(labels, iter(columns)) == member["digests"][split]:
+            _read_digest(source)
+        raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
+    for number, (source, member) in enumerate(zip(sources, members, strict=True)):
+        if number in digests and digests[number].hexdigest() == member["digests"][split]:
             continue
-        its_labels, whole = _read(source)
-        if content_digest(its_labels, iter(whole)) != member["digests"][split]:
+        if _read_digest(source) != member["digests"][split]:
             raise UserError(f"{source}: not the content that {path} was built from; {remake(source)}")
-        if not np.array_equal(whole[:, :, start:stop], columns) or not np.array_equal(its_labels, labels):
+        start, stop, _ = member["columns"]
+        if not _same(path, slice(ends[number] - stop + start, ends[number]), source, slice(start, stop)):
             raise UserError(f"{path}: not the features and labels of its members; {remake(path)}")
-    return virtual, labels
+    return labels
+
+
+def _same(path: Path, columns: slice, source: Path, of_source: slice) -> bool:
+    """Whether two files have the same labels, and the same features in these columns."""
+    with h5py.File(path, "r") as file, h5py.File(source, "r") as other:
+        features, theirs = file["features"], other["features"]
+        return np.array_equal(file["labels"][:], other["labels"][:]) and all(
+            np.array_equal(features[view, rows, columns], theirs[view, rows, of_source])
+            for view, rows in blocks(theirs.shape, theirs.dtype)
+        )
 
 
 def read_features(card: Card, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
@@ -176,12 +214,19 @@ def read_features(card: Card, split: str) -> tuple[npt.NDArray[Any], npt.NDArray
 UNREADABLE = (OSError, KeyError, RuntimeError, ValueError, AttributeError)  # what HDF5 raises for a damaged file
 
 
-def _shape(path: Path) -> tuple[int, ...]:
-    """Of the features in a file."""
+def shape_of(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any]]:
+    """Shape (V, N, D) and type of the features in a file. Raises UserError if they cannot be read."""
     try:
         with h5py.File(path, "r") as file:
-            shape: tuple[int, ...] = file["features"].shape
-            return shape
+            views, count, depth = file["features"].shape
+            return (views, count, depth), file["features"].dtype
+    except UNREADABLE as error:
+        raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
+
+
+def _read_digest(path: Path) -> str:
+    try:
+        return file_digest(path)
     except UNREADABLE as error:
         raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
 

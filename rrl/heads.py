@@ -1,17 +1,18 @@
 """Training linear heads on features, and picking among them by either selection rule."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rrl.cached import Data, Order, join
 from rrl.errors import UserError
-from rrl.features import read_split
-from rrl.members import SPLITS
-from rrl.provenance import Card
-from rrl.randomness import generator, shuffled
+from rrl.randomness import generator
 from rrl.record import SELECTED_ON
 from rrl.schedule import Schedule, learning_rates
 from rrl.shots import first_of_each_class
@@ -44,14 +45,6 @@ HEAD_TRAINING_FLAGS = {
 }
 
 
-@dataclass
-class Data:
-    """features (V, N, D) in the type of the cache and labels (N,) of one split."""
-
-    features: Tensor
-    labels: Tensor
-
-
 @dataclass(frozen=True)
 class Setting:
     learning_rate: float
@@ -74,6 +67,7 @@ class Selection:
         for setting, score in enumerate(zip(correct, (-loss for loss in losses), strict=True)):
             if score > self.best:
                 self.best, self.setting, self.epoch = score, setting, epoch
+                self.head = None  # which may be as large as memory allows only once
                 self.head = heads.of(setting)
 
 
@@ -98,8 +92,8 @@ def train_heads(
     Returns the selection of each rule, and curves: split -> {"correct", "loss"} -> (E, S). A split is
     evaluated only if a rule picks on it.
     """
-    count, device = len(data.labels), data.features.device
-    weight, bias = (part.to(device) for part in head)
+    count, views = len(data.labels), data.features.shape[0]
+    weight, bias = (part.to(data.device) for part in head)
     heads = Heads.create(weight, bias, len(settings), batch_norm)
     decays = weight.new_tensor([setting.weight_decay for setting in settings])
     factors = weight.new_tensor([setting.learning_rate for setting in settings])
@@ -112,19 +106,16 @@ def train_heads(
         )
     steps = training.steps_per_epoch or -(-count // batch_size)
     rates = learning_rates(training.schedule, 1.0, training.epochs, steps)
-    order = generator("probe batches", training.seed)
-    batches: list[Tensor] = []
+    batches = endless_batches(data, batch_size, generator("probe batches", training.seed))
     selections = {rule: Selection(rule) for rule in rules}
     curves: dict[str, Any] = {SELECTED_ON[rule]: {"correct": [], "loss": []} for rule in rules}
     for epoch in range(training.epochs):
-        view = data.features[epoch % len(data.features)]
         for step in range(epoch * steps, (epoch + 1) * steps):
-            batches = batches or list(shuffled(count, batch_size, order))[::-1]
-            chosen = batches.pop()
-            losses = sweep.step(view[chosen].to(weight.dtype), data.labels[chosen], rates[step])
+            features, labels = data.batch(epoch % views, *next(batches))
+            losses = sweep.step(features.to(weight.dtype), labels, rates[step])
         _check(losses, settings, f"epoch {epoch + 1}: the loss")
         for split, curve in curves.items():
-            correct, loss = evaluate(heads, evaluated[split].features[0], evaluated[split].labels)
+            correct, loss = evaluate(heads, evaluated[split].slices(heads.rows()))
             _check(loss, settings, f"epoch {epoch + 1}: the loss on {split}")
             curve["correct"].append(correct.tolist())
             curve["loss"].append(loss.tolist())
@@ -132,6 +123,14 @@ def train_heads(
             curve = curves[selection.split]
             selection.offer(heads, epoch, curve["correct"][-1], curve["loss"][-1])
     return selections, curves
+
+
+def endless_batches(data: Data, batch_size: int, random: torch.Generator) -> Iterator[tuple[Order, int, int]]:
+    """Pass after pass over the images; the last, smaller batch of a pass is used."""
+    count = len(data.labels)
+    while True:
+        order = data.order(random)
+        yield from ((order, start, min(start + batch_size, count)) for start in range(0, count, batch_size))
 
 
 def _check(losses: Tensor, settings: list[Setting], what: str) -> None:
@@ -145,26 +144,23 @@ def trainings(data: dict[str, Data], shots: int | str) -> list[tuple[list[str], 
     """The rules, and the images that they train on, for a number of shots."""
     train, val = data["train"], data["val"]
     if shots == "all":
-        views = val.features[-len(train.features) :]  # its augmented views, or its plain one
-        both = Data(torch.cat([train.features, views], dim=1), torch.cat([train.labels, val.labels]))
-        return [(["heldout"], train), (["paper"], both)]
+        return [(["heldout"], train), (["paper"], join(train, val))]
     assert isinstance(shots, int)
     chosen = torch.from_numpy(first_of_each_class(train.labels.cpu().numpy(), shots))
-    return [(["heldout", "paper"], Data(train.features[:, chosen], train.labels[chosen]))]
+    return [(["heldout", "paper"], train.take(chosen))]
 
 
-def scores_of(selection: Selection, data: dict[str, Data]) -> dict[str, Any]:
-    """Logits (N, C) of val and test by the head that was picked, as numpy arrays."""
+def scores_of(selection: Selection, data: Data) -> Iterator[npt.NDArray[np.float32]]:
+    """Logits (rows, C) of a split by the head that was picked, block by block."""
     head = selection.head
     assert head is not None
-    return {
-        split: torch.cat(
-            [logits(head, part.to(head.weight.dtype))[:, 0] for part in data[split].features[0].split(8192)]
-        )
-        .cpu()
-        .numpy()
-        for split in ("val", "test")
-    }
+    for features, _ in data.slices(head.rows()):
+        yield logits(head, features.to(head.weight.dtype))[:, 0].cpu().numpy()
+
+
+def all_scores(selection: Selection, data: dict[str, Data]) -> dict[str, npt.NDArray[np.float32]]:
+    """Logits (N, C) of val and test by the head that was picked."""
+    return {split: np.concatenate(list(scores_of(selection, data[split]))) for split in ("val", "test")}
 
 
 def grid_rows(settings: list[Setting], curve: Any, images: int) -> list[dict[str, Any]]:
@@ -177,12 +173,3 @@ def grid_rows(settings: list[Setting], curve: Any, images: int) -> list[dict[str
         }
         for number, setting in enumerate(settings)
     ]
-
-
-def read_data(representation: Card, device: torch.device) -> dict[str, Data]:
-    """All splits of a representation."""
-    data = {}
-    for split in SPLITS:
-        features, labels = read_split(representation, split)
-        data[split] = Data(torch.from_numpy(features).to(device), torch.from_numpy(labels).to(device))
-    return data

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from rrl.cached import Data
 from rrl.errors import UserError
-from rrl.heads import Data, HeadTraining, Setting, initial_head, scores_of, train_heads
+from rrl.heads import HeadTraining, Setting, all_scores, initial_head, train_heads
 from rrl.uncertainty import interval
 
 Features = npt.NDArray[np.float32]
@@ -86,7 +87,7 @@ def probe(
     head = initial_head(classes, widths["train"], seed)
     selections, curves = train_heads(head, data["train"], data, ["heldout"], settings, training, batch_norm=True)
     picked = selections["heldout"]
-    logits = scores_of(picked, data)["test"]
+    logits = all_scores(picked, data)["test"]
     top1 = float((logits.argmax(1) == data["test"].labels.numpy()).mean())
     return Probe(
         top1=top1,

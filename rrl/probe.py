@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from rrl.cached import read_data
 from rrl.command import Command, boolean, build, count_or_all, run
 from rrl.device import prepare
 from rrl.heads import (
@@ -21,13 +22,12 @@ from rrl.heads import (
     Setting,
     grid_rows,
     initial_head,
-    read_data,
     scores_of,
     train_heads,
     trainings,
 )
-from rrl.logits import write_logits
-from rrl.record import entry, subject, write_record
+from rrl.logits import logits_file
+from rrl.record import SELECTED_ON, entry, subject, write_record
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -50,18 +50,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     labels = {split: data[split].labels.cpu().numpy() for split in ("val", "test")}
     settings = [Setting(rate, decay) for rate in arguments.learning_rates for decay in arguments.weight_decays]
     head = initial_head(representation.facts["classes"], representation.facts["feature_dim"], training.seed)
-    entries, scores = [], {}
-    for shots in arguments.shots:
-        for rules, images in trainings(data, shots):
-            selections, curves = train_heads(head, images, data, rules, settings, training, arguments.batch_norm)
-            for rule, selection in selections.items():
-                grid = grid_rows(settings, curves[selection.split], len(labels[selection.split]))
-                selected = asdict(settings[selection.setting]) | {"epoch": selection.epoch + 1}
-                picked = scores_of(selection, data)
-                entries.append(entry(shots, rule, len(images.labels), picked, labels, selected, grid))
-                scores[f"{shots}/{rule}"] = picked
-                print(f"shots {shots} {rule}: {json.dumps(selected)} top1 {entries[-1]['top1']:.4f}", file=sys.stderr)
-    digest = write_logits(arguments.logits, scores, labels)
+    classes = representation.facts["classes"]
+    entries = []
+    with logits_file(arguments.logits, len(SELECTED_ON) * len(arguments.shots), classes, labels) as file:
+        for shots in arguments.shots:
+            for rules, images in trainings(data, shots):
+                selections, curves = train_heads(head, images, data, rules, settings, training, arguments.batch_norm)
+                for rule, selection in selections.items():
+                    grid = grid_rows(settings, curves[selection.split], len(labels[selection.split]))
+                    selected = asdict(settings[selection.setting]) | {"epoch": selection.epoch + 1}
+                    scores = {
+                        split: file.add(
+                            f"{shots}/{rule}", split, (len(labels[split]), classes), scores_of(selection, data[split])
+                        )
+                        for split in labels
+                    }
+                    entries.append(entry(shots, rule, len(images.labels), scores, labels, selected, grid))
+                    picked = f"{json.dumps(selected)} top1 {entries[-1]['top1']:.4f}"
+                    print(f"shots {shots} {rule}: {picked}", file=sys.stderr)
+        digest = file.finish(labels)
     write_record(arguments.output, job, subject(representation), "linear_probe", entries, digest, started)
 
 

@@ -10,14 +10,17 @@ P = dL/dlogits' x, again one product. Equal to training each head by itself with
 torch.optim.SGD (tested to 1e-5).
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import batch_norm, cross_entropy
 
 EPSILON = 1e-5  # of torch.nn.BatchNorm1d
 STATISTICS_MOMENTUM = 0.1  # of torch.nn.BatchNorm1d
+GROUP = 1_000_000  # weights of the heads that one product is made for: what is made of them stays in the caches
+AT_ONCE = 2**24  # numbers: features, or logits, in evaluation
 
 
 @dataclass
@@ -57,17 +60,35 @@ class Heads:
             self.variance.clone(),
         )
 
+    def groups(self) -> Iterator[slice]:
+        """Settings whose heads are multiplied together: all of them, or few where heads are large."""
+        settings, classes, depth = self.weight.shape
+        together = max(1, GROUP // (classes * depth))
+        return (slice(start, start + together) for start in range(0, settings, together))
+
+    def rows(self) -> int:
+        """Images that are evaluated at once."""
+        settings, classes, depth = self.weight.shape
+        return min(8192, max(1, AT_ONCE // max(settings * classes, depth)))
+
 
 def logits(heads: Heads, x: Tensor) -> Tensor:
     """Logits (B, S, C) of inputs x (B, D), by running statistics."""
-    return _logits(heads, (x - heads.mean) * torch.rsqrt(heads.variance + EPSILON))
+    x = (x - heads.mean) * torch.rsqrt(heads.variance + EPSILON)
+    parts = [
+        _logits(heads.weight[group], heads.bias[group], heads.scale[group], heads.shift[group], x)
+        for group in heads.groups()
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
-def _logits(heads: Heads, x: Tensor) -> Tensor:
+def _logits(weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, x: Tensor) -> Tensor:
     """Logits (B, S, C) of normalised inputs x (B, D)."""
-    settings, classes, depth = heads.weight.shape
-    folded = (heads.weight * heads.scale[:, None]).view(settings * classes, depth)
-    constant = (heads.weight @ heads.shift[:, :, None]).squeeze(2) + heads.bias
+    settings, classes, depth = weight.shape
+    if settings == 1 and classes > len(x):  # a product as large as the weights is the greater work
+        return torch.addmm(bias[0], torch.addcmul(shift, x, scale), weight[0].T)[:, None]
+    folded = (weight * scale[:, None]).view(settings * classes, depth)
+    constant = (weight @ shift[:, :, None]).squeeze(2) + bias
     return torch.addmm(constant.view(-1), x, folded.T).view(len(x), settings, classes)
 
 
@@ -93,47 +114,51 @@ class Sweep:
     @torch.no_grad()
     def step(self, x: Tensor, labels: Tensor, rate: float) -> Tensor:
         """One step on features x (B, D) and labels (B,); returns the loss of each setting (S,), before the step."""
-        heads = self.heads
-        if self.batch_norm:
-            x = self._normalise(x)
-        settings, classes, depth = heads.weight.shape
-        scores = torch.log_softmax(_logits(heads, x), dim=2)
-        losses = -scores[torch.arange(len(x)), :, labels].mean(0)
+        if self.batch_norm:  # without scale and shift, which each setting has its own of
+            heads = self.heads
+            x = batch_norm(x, heads.mean, heads.variance, training=True, momentum=STATISTICS_MOMENTUM, eps=EPSILON)
+        return torch.cat([self._step(group, x, labels, rate) for group in self.heads.groups()])
+
+    def _step(self, group: slice, x: Tensor, labels: Tensor, rate: float) -> Tensor:
+        """Of the settings of a group, on normalised features. What is as large as the weights is made once: the
+        gradient, in whose place the rest is computed."""
+        weight, bias = self.heads.weight[group], self.heads.bias[group]
+        scale, shift = self.heads.scale[group], self.heads.shift[group]
+        settings, classes, depth = weight.shape
+        images = torch.arange(len(x), device=x.device)
+        scores = torch.log_softmax(_logits(weight, bias, scale, shift, x), dim=2)
+        losses = -scores[images, :, labels].mean(0)
         error = scores.exp_()  # dL/dlogits (B, S, C)
-        error[torch.arange(len(x)), :, labels] -= 1
+        error[images, :, labels] -= 1
         error /= len(x)
-        product = (error.view(len(x), -1).T @ x).view(settings, classes, depth)
         d_bias = error.sum(0)
-        d_weight = product * heads.scale[:, None] + d_bias[:, :, None] * heads.shift[:, None]
-        decay = self.weight_decays[:, None]
-        gradients = [d_weight + decay[:, :, None] * heads.weight, d_bias + decay * heads.bias]
-        parameters = [heads.weight, heads.bias]
+        product = (error.view(len(x), -1).T @ x).view(settings, classes, depth)
+        gradients = [product, d_bias]
+        parameters = [weight, bias]
         if self.batch_norm:
-            gradients += [(product * heads.weight).sum(1), (d_bias[:, :, None] * heads.weight).sum(1)]
-            parameters += [heads.scale, heads.shift]
-        for parameter, gradient, velocity in zip(parameters, gradients, self.velocities, strict=True):
-            velocity.mul_(self.momentum).add_(gradient)
+            gradients += [(product * weight).sum(1), (d_bias[:, None] @ weight).squeeze(1)]
+            parameters += [scale, shift]
+            product.mul_(scale[:, None]).addcmul_(d_bias[:, :, None], shift[:, None])
+        decay = self.weight_decays[group, None]
+        product.addcmul_(decay[:, :, None], weight)
+        d_bias.addcmul_(decay, bias)
+        rates = -rate * self.factors[group]
+        for parameter, gradient, velocities in zip(parameters, gradients, self.velocities, strict=True):
+            velocity = velocities[group].mul_(self.momentum).add_(gradient)
             update = gradient.add_(velocity, alpha=self.momentum) if self.nesterov else velocity
-            parameter.sub_(update * (rate * self.factors).view(-1, *[1] * (update.dim() - 1)))
+            parameter.addcmul_(update, rates.view(-1, *[1] * (update.dim() - 1)))
         return losses
 
-    def _normalise(self, x: Tensor) -> Tensor:
-        """x (B, D) by its own statistics, which also move the running ones, as BatchNorm1d does in training."""
-        variance, mean = torch.var_mean(x, dim=0, correction=0)
-        count = len(x)
-        self.heads.mean.lerp_(mean, STATISTICS_MOMENTUM)
-        self.heads.variance.lerp_(variance * (count / (count - 1)), STATISTICS_MOMENTUM)
-        return (x - mean) * torch.rsqrt(variance + EPSILON)
 
-
-def evaluate(heads: Heads, x: Tensor, labels: Tensor, rows: int = 8192) -> tuple[Tensor, Tensor]:
-    """Number of correct images (S,) int64 and mean cross-entropy (S,) on x (N, D), in slices of `rows` images."""
-    settings = len(heads.weight)
-    correct = torch.zeros(settings, dtype=torch.int64, device=x.device)
-    loss = torch.zeros(settings, dtype=torch.float64, device=x.device)
-    for part, truth in zip(x.split(rows), labels.split(rows), strict=True):
+def evaluate(heads: Heads, slices: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Number of correct images (S,) int64 and mean cross-entropy (S,) on slices x (B, D) and labels (B,)."""
+    settings, images = len(heads.weight), 0
+    correct = heads.weight.new_zeros(settings, dtype=torch.int64)
+    loss = heads.weight.new_zeros(settings, dtype=torch.float64)
+    for part, truth in slices:
         scores = logits(heads, part.to(heads.weight.dtype))
         correct += (scores.argmax(2) == truth[:, None]).sum(0)
         truths = truth[:, None].expand(-1, settings)
         loss += cross_entropy(scores.permute(0, 2, 1), truths, reduction="none").sum(0).double()
-    return correct, loss / len(labels)
+        images += len(truth)
+    return correct, loss / images

@@ -15,19 +15,10 @@ from typing import Any
 
 import torch
 
+from rrl.cached import Data, read_data
 from rrl.command import Command, build, run
 from rrl.device import prepare
-from rrl.heads import (
-    HEAD_TRAINING_FLAGS,
-    Data,
-    HeadTraining,
-    Setting,
-    grid_rows,
-    read_data,
-    scores_of,
-    train_heads,
-    trainings,
-)
+from rrl.heads import HEAD_TRAINING_FLAGS, HeadTraining, Setting, all_scores, grid_rows, train_heads, trainings
 from rrl.logits import Labels, Scores, write_logits
 from rrl.record import entry, write_record
 from rrl.stage_one import about, stage_one
@@ -77,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             best[rule] = selection.best
             setting = asdict(settings[selection.setting])
             selected = {"stage_one": start.setting, **setting, "epoch": selection.epoch + 1}
-            scores = kept[f"{shots}/{rule}"] = scores_of(selection, data)
+            scores = kept[f"{shots}/{rule}"] = all_scores(selection, data)
             entries[rule] = entry(shots, rule, start.n_train, scores, labels, selected, grid)
     for result in entries.values():
         print(f"{result['selection']}: {json.dumps(result['selected'])} top1 {result['top1']:.4f}", file=sys.stderr)

@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from rrl import best_subset, probe, represent
+from rrl.cached import Data
 from rrl.code_version import code_version
 from rrl.command import flags
 from rrl.compare_records import compare_records
 from rrl.errors import UserError
 from rrl.features import create, finish
-from rrl.heads import Data, HeadTraining, Selection, Setting, initial_head, train_heads
+from rrl.heads import HeadTraining, Selection, Setting, initial_head, train_heads
 from rrl.library import SCHEDULE
 from rrl.library import probe as library_probe
 from rrl.logits import read_logits

@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rrl.architectures import Network, build_trunk
+from rrl.cached import Data
 from rrl.errors import UserError
 from rrl.finetune import BestEpoch, Evaluation
-from rrl.heads import Data, HeadTraining, Setting, initial_head, train_heads
+from rrl.heads import HeadTraining, Setting, initial_head, train_heads
 from rrl.images import Split
 from rrl.provenance import Job
 from rrl.record import entry

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from rrl import heads
 from rrl.architectures import Network, build_trunk
+from rrl.cached import Data
 from rrl.config import load_config
-from rrl.heads import Data, HeadTraining, Setting, initial_head, train_heads
+from rrl.heads import HeadTraining, Setting, initial_head, train_heads
 from rrl.randomness import generator, shuffled
 from rrl.runs import setting_name
 from rrl.schema import Finetuning

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from rrl.cached import Data
 from rrl.errors import UserError
-from rrl.heads import Data, HeadTraining, Selection, Setting, initial_head, train_heads, trainings
+from rrl.heads import HeadTraining, Selection, Setting, initial_head, train_heads, trainings
 from rrl.randomness import generator
 from rrl.schedule import learning_rates
 from rrl.shots import first_of_each_class
@@ -57,9 +58,13 @@ def one_by_one(
     return head.eval()
 
 
+@pytest.mark.parametrize("group", [10**6, 2 * C * D, 1], ids=["together", "in pairs", "alone"])
 @pytest.mark.parametrize("batch_norm", [True, False])
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.9, True), (0.9, False), (0.0, False)])
-def test_sweep_equals_training_one_by_one(batch_norm: bool, momentum: float, nesterov: bool) -> None:
+def test_sweep_equals_training_one_by_one(
+    batch_norm: bool, momentum: float, nesterov: bool, group: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rrl.sweep.GROUP", group)
     x, y = made_up()
     weight = torch.randn(C, D, generator=torch.Generator().manual_seed(1)) * 0.01
     heads = Heads.create(weight, torch.zeros(C), len(SETTINGS), batch_norm)
@@ -83,6 +88,20 @@ def test_sweep_equals_training_one_by_one(batch_norm: bool, momentum: float, nes
         torch.testing.assert_close(logits(heads, x)[:, number], head(x), atol=1e-4, rtol=1e-5)
 
 
+@pytest.mark.parametrize("classes", [3, 40])
+def test_large_heads_are_multiplied_alone_with_the_same_logits(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more classes than images the inputs are scaled, else the weights."""
+    random = torch.Generator().manual_seed(0)
+    heads = Heads(*(torch.randn(3, classes, D, generator=random), torch.randn(3, classes, generator=random)),
+                  torch.rand(3, D, generator=random), torch.randn(3, D, generator=random), torch.zeros(D), torch.ones(D))  # fmt: skip
+    x = torch.randn(8, D, generator=random)
+    together = logits(heads, x)
+    monkeypatch.setattr("rrl.sweep.GROUP", 1)
+    torch.testing.assert_close(logits(heads, x), together, atol=1e-4, rtol=1e-5)
+    norm = nn.functional.batch_norm(x, torch.zeros(D), torch.ones(D), heads.scale[1], heads.shift[1])
+    torch.testing.assert_close(together[:, 1], norm @ heads.weight[1].T + heads.bias[1], atol=1e-4, rtol=1e-5)
+
+
 def test_loss_is_that_of_the_batch_before_the_step() -> None:
     x, y = made_up()
     heads = Heads.create(torch.zeros(C, D), torch.zeros(C), 2, batch_norm=True)
@@ -94,7 +113,7 @@ def test_evaluation_counts_every_image_once_whatever_the_slices() -> None:
     x, y = made_up()
     heads = Heads.create(torch.randn(C, D, generator=torch.Generator().manual_seed(3)), torch.zeros(C), 1, True)
     heads.mean, heads.variance = x.mean(0), x.var(0)
-    correct, loss = evaluate(heads, x, y, rows=10)
+    correct, loss = evaluate(heads, Data(x[None], y).slices(10))
     scores = logits(heads, x)[:, 0]
     assert int(correct) == int((scores.argmax(1) == y).sum())
     assert float(loss) == pytest.approx(float(nn.functional.cross_entropy(scores, y)), abs=1e-6)
@@ -123,7 +142,7 @@ def test_probe_learns_separable_data_and_picks_the_best_epoch_of_the_best_settin
         picked = selections[rule]
         assert curves[split]["correct"][picked.epoch][picked.setting] == best > 80
         assert picked.head is not None
-        assert int(evaluate(picked.head, held[split].features[0], held[split].labels)[0]) == best
+        assert int(evaluate(picked.head, held[split].slices(64))[0]) == best
 
 
 def test_heldout_never_evaluates_test() -> None:
