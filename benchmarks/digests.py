@@ -76,7 +76,7 @@ def extraction(arch: str, data: Split, transform: Transform, folder: Path) -> tu
     ):
         compiled = compiles(trunk, len(data.labels), device)
         features_of = for_inference(trunk, "float32", device, compiled, 16)
-        extract.extract_split(features_of, trunk.feature_dim, data, transform, [None], "float16", 16, path)
+        extract.extract_split(features_of, trunk.feature_dim, data, transform, [None], "float16", 16, path, device)
         features.finish(path, folder / f"{arch}.final.h5", {})
     return watch.seconds, time.perf_counter() - start
 

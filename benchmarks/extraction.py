@@ -103,7 +103,7 @@ def end_to_end(rounds: int, folder: Path) -> None:
 
     def whole(data: Split) -> None:
         path = folder / f"{next(number)}.h5"
-        extract_split(features_of, 2048, data, TRANSFORM, [None], "float16", BATCH_SIZE, path)
+        extract_split(features_of, 2048, data, TRANSFORM, [None], "float16", BATCH_SIZE, path, CPU)
 
     seconds = interleaved(
         {

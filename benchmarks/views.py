@@ -78,7 +78,7 @@ def extracted(trunk: Trunk, split: Split, transform: PaddedCrop, draws: list[str
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.h5"
         features_of = for_inference(trunk, "float32", torch.device("cpu"), compiled=False, batch_size=250)
-        extract_split(features_of, trunk.feature_dim, split, transform, draws, dtype, 250, path)
+        extract_split(features_of, trunk.feature_dim, split, transform, draws, dtype, 250, path, torch.device("cpu"))
         with h5py.File(path) as file:
             return Data(torch.from_numpy(file["features"][:]), torch.from_numpy(split.labels))
 

@@ -1,9 +1,16 @@
 """Where a stage computes."""
 
 import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, cast
 
 import torch
+from torch import Tensor
 
+Item = TypeVar("Item")
+AHEAD = 2  # items that are made before they are asked for
 ERROR = 1e-5  # of a product of float32, relative to its largest value
 
 
@@ -21,6 +28,25 @@ def prepare(threads: int) -> torch.device:
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     torch.cuda.set_device(device)
     return device
+
+
+def on_device(values: Tensor, device: torch.device) -> Tensor:
+    """Copied there without waiting for it."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
+
+
+def ahead(items: Iterable[Item], device: torch.device) -> Iterator[Item]:
+    """The items, in order. For a GPU, a thread makes the next ones while the GPU works; on the CPU, whose cores are
+    all at work, they are made when they are asked for."""
+    if device.type == "cpu":
+        yield from items
+        return
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, iterator, end) for _ in range(AHEAD))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(thread.submit(next, iterator, end))
+            yield cast(Item, item)
 
 
 def multiply_by_onednn() -> None:

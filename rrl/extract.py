@@ -15,10 +15,11 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from rrl.command import Command, run
-from rrl.device import prepare
+from rrl.device import ahead, prepare
 from rrl.features import UNREADABLE, create, finish, to_dtype, views_of
 from rrl.files import canonical_json, write_text
 from rrl.images import Split, inputs, load_split
@@ -40,28 +41,37 @@ def extract_split(
     dtype: str,
     batch_size: int,
     path: Path,
+    device: torch.device,
 ) -> None:
     """Fill the HDF5 file at `path` with the features of every view, block by block.
 
     features_of : images (B, channels, height, width) to features (B, D) float32, D being feature_dim.
     draws : the augmentation of each view by name, None for the plain images.
+    device : where features_of computes.
     A block counts as done only after it was flushed to disk, by a line with its digest in `{path}.done`; called
     again after any interruption, this goes on after the last such block.
     """
     count, size = len(data.labels), batch_size * BATCHES_PER_BLOCK
-    blocks = [(view, slice(start, start + size)) for view in range(len(draws)) for start in range(0, count, size)]
-    done = begin(path, (len(draws), count, feature_dim), dtype, data.labels, blocks)
+    blocks = [
+        (view, slice(start, min(start + size, count))) for view in range(len(draws)) for start in range(0, count, size)
+    ]
+    left = blocks[begin(path, (len(draws), count, feature_dim), dtype, data.labels, blocks) :]
+    batches = [
+        (view, slice(start, min(start + batch_size, rows.stop)))
+        for view, rows in left
+        for start in range(rows.start, rows.stop, batch_size)
+    ]
+    images = (inputs(data, np.arange(rows.start, rows.stop), transform, draws[view]) for view, rows in batches)
+    features = (features_of(batch).numpy() for batch in ahead(images, device))
+    made = ahead(features, device)
     with h5py.File(path, "r+") as file, open(_done(path), "a") as lines:
-        for view, rows in blocks[done:]:
-            written = []
-            for start in range(rows.start, min(rows.stop, count), batch_size):
-                positions = np.arange(start, min(start + batch_size, count))
-                features = features_of(inputs(data, positions, transform, draws[view])).numpy()
-                written.append(to_dtype(features, dtype, start))
-                file["features"][view, start : start + len(positions)] = written[-1]
+        for view, rows in left:
+            starts = range(rows.start, rows.stop, batch_size)
+            block = np.concatenate([to_dtype(next(made), dtype, start) for start in starts])
+            file["features"][view, rows] = block
             file.flush()
             os.fsync(file.id.get_vfd_handle())
-            lines.write(f"{_digest(np.concatenate(written))}\n")
+            lines.write(f"{_digest(block)}\n")
             lines.flush()
             os.fsync(lines.fileno())
 
@@ -140,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for split in SPLITS:
             extract_split(
                 features_of, trunk.feature_dim, data[split], transform, draws[split], arguments.dtype,
-                arguments.batch_size, folder / f"{split}.h5",
+                arguments.batch_size, folder / f"{split}.h5", device,
             )  # fmt: skip
         about = {"target": target.digest, "network": network.digest, "key": job.key}
         for split in SPLITS:

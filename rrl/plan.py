@@ -345,7 +345,16 @@ class Plan:
         of = self.finetunings[run.target]
         learning_rate, weight_decay, epochs = self.settings(run.target)[run.setting]
         recipe = of.model_dump(
-            include={"steps_per_epoch", "batch_size", "momentum", "nesterov", "decay_norm", "schedule", "seed"}
+            include={
+                "steps_per_epoch",
+                "batch_size",
+                "momentum",
+                "nesterov",
+                "decay_norm",
+                "precision",
+                "schedule",
+                "seed",
+            }
         )
         settings: dict[str, Any] = {"selection": run.selection, "shots": of.targets[run.target]}
         settings |= {"evaluation_batch_size": self.config.features.batch_size}

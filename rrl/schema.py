@@ -185,6 +185,12 @@ Gpus = Annotated[
 ]
 
 
+Precision = Annotated[
+    Literal["float32", "bfloat16"],
+    Field(description="of products and convolutions in training; weights and the rest are float32"),
+]
+
+
 class Recipe(Strict):
     epochs: Count
     batch_size: BatchSize
@@ -193,6 +199,7 @@ class Recipe(Strict):
     nesterov: bool
     weight_decay: NotNegative
     decay_norm: bool
+    precision: Precision
     schedule: Schedule
     gpus: Gpus = 1
 
@@ -351,6 +358,7 @@ class Finetuning(Strict):
     momentum: Annotated[Number, Field(ge=0, lt=1)]
     nesterov: bool
     decay_norm: bool
+    precision: Precision
     schedule: Schedule
     seed: Seed
     gpus: Gpus = 1

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
+from rrl.device import ahead, on_device
 from rrl.errors import UserError
 from rrl.schedule import Schedule, learning_rates
 from rrl.training_state import Group, Position, Unsaved
@@ -15,7 +16,8 @@ from rrl.training_state import Group, Position, Unsaved
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained by SGD. `decay_norm`: weight decay on normalisation layers too."""
+    """How a network is trained by SGD. `decay_norm`: weight decay on normalisation layers too. `precision`: of
+    products and convolutions, float32 or bfloat16; weights, gradients and the loss are float32."""
 
     epochs: int
     batch_size: int
@@ -25,6 +27,7 @@ class Recipe:
     weight_decay: float
     decay_norm: bool
     schedule: Schedule
+    precision: str = "float32"
 
 
 RECIPE_FLAGS = {
@@ -36,6 +39,7 @@ RECIPE_FLAGS = {
     "weight_decay": "L2 penalty of SGD",
     "decay_norm": "weight decay on normalisation layers too: true or false",
     "schedule": "learning-rate schedule, JSON",
+    "precision": "of products and convolutions: float32, or bfloat16, faster and less exact",
 }
 
 Batches = Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]
@@ -83,6 +87,7 @@ def train(
         (parameters, decay, [None] * len(parameters)) for parameters, decay in parameter_groups(network, recipe)
     ]
     rates = learning_rates(recipe.schedule, recipe.learning_rate, recipe.epochs, steps_per_epoch)
+    mixed = recipe.precision == "bfloat16"
     saved = saved or Unsaved()
     at = Position()
     processes = saved.processes
@@ -90,10 +95,11 @@ def train(
     saved.begin(at, network, groups, after_epoch)
     while at.epoch < recipe.epochs:
         network.train()
-        for inputs, wanted in batches(at.epoch, at.step):
-            inputs, wanted = inputs.to(device), wanted.to(device)
+        for batch in ahead(batches(at.epoch, at.step), device):
+            inputs, wanted = (on_device(part, device) for part in batch)
             try:
-                outputs = forward(inputs)
+                with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+                    outputs = forward(inputs)
             except ValueError as error:  # of batch norm
                 if "more than 1 value per channel" not in str(error):
                     raise
@@ -101,6 +107,7 @@ def train(
                 raise UserError(
                     f"{where}: a batch of one image has no variance to normalise by; change batch_size by one"
                 ) from None
+            outputs = outputs.float() if mixed else outputs
             loss = objective.loss(outputs, wanted)
             network.zero_grad()
             processes.mean_loss(loss, outputs, len(wanted)).backward()

@@ -38,7 +38,7 @@ CPU = torch.device("cpu")
 CROP: dict[str, Any] = {"mean": 0.286, "std": 0.353, "pad": 2, "flip": True}
 RECIPE: dict[str, Any] = {
     "epochs": 6, "batch_size": 25, "learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4,
-    "decay_norm": True, "schedule": {"name": "warmup-cosine", "warmup": 0.1},
+    "decay_norm": True, "precision": "float32", "schedule": {"name": "warmup-cosine", "warmup": 0.1},
 }  # fmt: skip
 VIEWS = 3
 
@@ -269,7 +269,7 @@ def test_the_student_sees_the_images_behind_the_cached_features(
     trunk = build_trunk("resnet8").eval()
     draws = views_of("train", "targets/a", views)
     features_of = for_inference(trunk, "float32", CPU, compiled=False, batch_size=7)
-    extract.extract_split(features_of, trunk.feature_dim, data, transform, draws, "float32", 7, tmp_path / "a.h5")
+    extract.extract_split(features_of, trunk.feature_dim, data, transform, draws, "float32", 7, tmp_path / "a.h5", CPU)
     with h5py.File(tmp_path / "a.h5") as file:
         cached = torch.from_numpy(file["features"][:])
     seen = []

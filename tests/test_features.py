@@ -35,7 +35,7 @@ def extract(
     torch.manual_seed(0)
     trunk = build_trunk("resnet8").eval()
     features_of = for_inference(trunk, "float32", torch.device("cpu"), compiled=False, batch_size=2)
-    extract_split(features_of, trunk.feature_dim, data, transform, list(draws), "float16", 2, path)
+    extract_split(features_of, trunk.feature_dim, data, transform, list(draws), "float16", 2, path, torch.device("cpu"))
     with h5py.File(path) as file:
         assert file["labels"][:].tolist() == data.labels.tolist()
         return np.asarray(file["features"][:])
@@ -47,7 +47,9 @@ def test_features_are_those_of_the_plain_forward_pass_and_the_trunk_does_not_mov
     before = {name: value.clone() for name, value in trunk.state_dict().items()}
     data = some_images()
     features_of = for_inference(trunk, "float32", torch.device("cpu"), compiled=False, batch_size=8)
-    extract_split(features_of, trunk.feature_dim, data, PLAIN, [None], "float32", 8, tmp_path / "a.h5")
+    extract_split(
+        features_of, trunk.feature_dim, data, PLAIN, [None], "float32", 8, tmp_path / "a.h5", torch.device("cpu")
+    )
     with torch.no_grad():
         expected = trunk(torch.from_numpy(normalise(data.images, PLAIN))).numpy()
     with h5py.File(tmp_path / "a.h5") as file:

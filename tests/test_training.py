@@ -1,6 +1,7 @@
 """Architectures, schedules and the training loop."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -130,3 +131,23 @@ def test_statistics_of_an_untrained_network_are_the_average_over_batches() -> No
     expected = torch.stack([part.mean(dim=(0, 2, 3)) for part in parts]).mean(0)
     torch.testing.assert_close(trunk.bn.running_mean, expected)
     assert torch.equal(trunk.stem.weight, stem)
+
+
+def test_mixed_precision_is_the_same_training_to_its_rounding() -> None:
+    random = torch.Generator().manual_seed(0)
+    labels = torch.arange(64) % 4
+    images = torch.randn(4, 1, 12, 12, generator=random)[labels] + torch.randn(64, 1, 12, 12, generator=random)
+    weights = {}
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(0)
+        network = Network(build_trunk("resnet8"), 4)
+        recipe = replace(RECIPE, learning_rate=0.01, precision=precision)
+        batches = list(zip(images.split(16), labels.split(16), strict=True))
+        train(network, lambda epoch, skipped, batches=batches: iter(batches), 4, recipe, CPU, lambda epoch: None)
+        weights[precision] = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+        assert weights[precision].dtype == torch.float32
+    torch.manual_seed(0)
+    start = torch.cat([parameter.detach().flatten() for parameter in Network(build_trunk("resnet8"), 4).parameters()])
+    moved = weights["float32"] - start
+    difference = (weights["bfloat16"] - weights["float32"]).norm() / moved.norm()
+    assert 1e-4 < difference < 0.3
