@@ -4,17 +4,20 @@
 
 Ratios are medians over rounds in which all ways take their turn. plain: the network as torch builds it, float32,
 batches of 32. Errors are relative to the largest feature. end to end: rrl.extract, from images in memory to the file,
-against the bare forward pass with the same settings; from JPEG files of 500 x 375 pixels as well, with the images per
-second that one core decodes.
+against the bare forward pass with the same settings, and against timm's inference benchmark (its benchmark.py: the
+network alone, on random numbers, channels last); from JPEG files of 500 x 375 pixels as well.
 """
 
 import argparse
 import io
+import os
+import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+import timm
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -105,29 +108,54 @@ def end_to_end(rounds: int, folder: Path) -> None:
         path = folder / f"{next(number)}.h5"
         extract_split(features_of, 2048, data, TRANSFORM, [None], "float16", BATCH_SIZE, path, CPU)
 
+    theirs = timm.create_model("resnet50").eval().to(memory_format=torch.channels_last)
+    random = torch.randn(64, 3, 224, 224).contiguous(memory_format=torch.channels_last)
+
+    def timm_benchmark() -> None:
+        with torch.no_grad():
+            theirs(random)
+
     seconds = interleaved(
         {
             "bare": lambda: [features_of(batch) for batch in batches],
             "arrays": lambda: whole(arrays),
             "files": lambda: whole(files),
-            "decoding": lambda: inputs(files, np.arange(64), TRANSFORM, None),
+            "timm": timm_benchmark,
         },
         rounds,
     )
     line("extraction end to end, images in memory / bare forward", ratio(seconds, "arrays", "bare"), 0.9)
+    line("extraction end to end, images in memory / timm's benchmark", ratio(seconds, "arrays", "timm"), 1.0)
     line("extraction end to end, JPEG files / bare forward", ratio(seconds, "files", "bare"), None)
-    line("JPEG files, decoded and resized, images/s", 64 / min(seconds["decoding"]), None)
+
+
+def decoding(rounds: int) -> None:
+    """What a core decodes, and more of them; beside that a network is the limit, or it is not."""
+    files, positions, before = jpegs(64), np.arange(64), torch.get_num_threads()
+
+    def by(threads: int) -> None:
+        torch.set_num_threads(threads)
+        inputs(files, positions, TRANSFORM, None)
+
+    cores = len(os.sched_getaffinity(0))
+    seconds = interleaved({"one": lambda: by(1), "all": lambda: by(cores)}, rounds)
+    torch.set_num_threads(before)
+    per_second = 64 / statistics.median(seconds["one"])
+    note = f"the limit of networks that take less than {1000 / per_second:.1f} ms an image"
+    line("JPEG files of 500 x 375, decoded and resized, images/s of a core", per_second, None, note)
+    line(f"the same by {cores} threads / by one", ratio(seconds, "all", "one"), 0.8 * cores)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     prepare(arguments.threads)
     forwards(arguments.rounds)
     with tempfile.TemporaryDirectory() as folder:
         end_to_end(arguments.rounds, Path(folder))
+    decoding(arguments.rounds)
 
 
 if __name__ == "__main__":
