@@ -119,7 +119,7 @@ def dry_runs(content: dict[str, Any], growth: Sequence[int], rounds: int, folder
     note = f"{run.told(DRY_RUN)}, {run.jobs:,} jobs, {1000 * run.seconds / run.jobs:.1f} ms each"
     line("dry run of the tables, limit / time", DRY_RUN / run.seconds, 1.0, note)
     runs = {}
-    for times in (1, *growth):
+    for times in (1, *growth) if growth else ():
         grown = with_seeds(content, times)
         there, config = place(folder, f"grown{times}", grown)
         runs[times] = timed(rounds, there, config, "--dry-run", *tables(grown))

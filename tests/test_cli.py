@@ -34,7 +34,7 @@ def test_interval_of_an_accuracy() -> None:
         assert interval(top1, images) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("images", [1, 7, 100, 3700])
+@pytest.mark.parametrize("images", [1, 7, 100, 999])
 def test_interval_is_that_of_scipy_to_the_last_bit(images: int) -> None:
     for correct in range(images + 1):
         found = binomtest(correct, images).proportion_ci(0.95, method="wilson")
