@@ -2,12 +2,12 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 Seconds = dict[str, list[float]]
 
 
-def interleaved(works: dict[str, Callable[[], object]], rounds: int) -> Seconds:
+def interleaved(works: Mapping[str, Callable[[], object]], rounds: int) -> Seconds:
     """Seconds of each work in each round, all works in turn. Each runs once before, unmeasured."""
     for work in works.values():
         work()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
 from rrl.cli import main
 from rrl.logits import read_logits
@@ -32,6 +32,13 @@ def test_interval_of_an_accuracy() -> None:
         centre, half = p + z**2 / (2 * images), z * np.sqrt(p * (1 - p) / images + z**2 / (4 * images**2))
         expected = [(centre + sign * half) / (1 + z**2 / images) for sign in (-1, 1)]
         assert interval(top1, images) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("images", [1, 7, 100, 999])
+def test_interval_is_that_of_scipy_to_the_last_bit(images: int) -> None:
+    for correct in range(images + 1):
+        found = binomtest(correct, images).proportion_ci(0.95, method="wilson")
+        assert interval(correct / images, images) == (found.low, found.high)
 
 
 def test_mcnemar_is_exact() -> None:
