@@ -17,7 +17,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from rrl.sweep import EPSILON, Heads, evaluate
 # Images of a slice. On a CPU a slice of 2048 features stays in its cache; on a GPU larger ones keep it busy.
 ROWS = {"cpu": 256, "cuda": 8192}
 HISTORY = 10  # steps that L-BFGS remembers; each takes the memory of two heads
-TOGETHER = 5  # iterations between two looks at how much the objective fell
+SLOW = 5  # iterations that the end is told by: a single one may lower the objective by little, and the next by much
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,19 @@ class Fit:
     objective: float
 
 
+def slices(data: Data, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Features (B, D) in float32 and labels (B,) of `rows` images at a time, in all views. The features are gone when
+    the next ones come: they have one place in memory."""
+    place = torch.empty(min(rows, len(data.labels)), data.features.shape[2], device=data.features.device)
+    for view in data.features:
+        for part, labels in zip(view.split(rows), data.labels.split(rows), strict=True):
+            yield place[: len(part)].copy_(part), labels
+
+
 @dataclass(frozen=True)
 class TrainingImages:
-    """data : features (V, N, D) in the type of the cache. mean, variance : (D,) float32, of the standardisation; zeros,
-    and what makes it the identity, without. rows : images of a slice, which alone is there in float32."""
+    """data : features (V, N, D) in the type of the cache. mean, variance : (D,) float32, of the standardisation; what
+    makes it the identity, without. rows : images of a slice, which alone is there in float32."""
 
     data: Data
     mean: Tensor
@@ -61,34 +70,31 @@ class TrainingImages:
     @staticmethod
     def of(data: Data, batch_norm: bool, rows: int | None = None) -> "TrainingImages":
         rows = rows or ROWS.get(data.features.device.type, ROWS["cuda"])
-        depth, count = data.features.shape[2], data.features.shape[0] * data.features.shape[1]
+        views, count, depth = data.features.shape
         mean, variance = torch.zeros(2, depth, dtype=torch.float64, device=data.features.device)
-        if batch_norm:
-            for view in data.features:
-                for part in view.split(rows):
-                    mean += part.double().sum(0) / count
-            for view in data.features:
-                for part in view.split(rows):
-                    variance += (part.double() - mean).square_().sum(0) / count
-        else:
-            variance += 1.0 - EPSILON
-        return TrainingImages(data, mean.float(), variance.float(), rows)
+        if not batch_norm:
+            return TrainingImages(data, mean.float(), variance.float() + (1.0 - EPSILON), rows)
+        for x, _ in slices(data, rows):
+            mean += x.sum(0) / (views * count)
+        near = mean.float()
+        for x, _ in slices(data, rows):
+            variance += x.sub_(near).square_().sum(0) / (views * count)
+        return TrainingImages(data, near, variance.float(), rows)
 
     def cross_entropy(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean cross-entropy, float64, of a head, weight (C, D) and bias (C,); and its gradients by them."""
         loss = torch.zeros((), dtype=torch.float64, device=weight.device)
         d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
         factor = torch.rsqrt(self.variance + EPSILON)
-        for view in self.data.features:
-            for part, labels in zip(view.split(self.rows), self.data.labels.split(self.rows), strict=True):
-                x = part.to(weight.dtype, copy=True).sub_(self.mean).mul_(factor)
-                at = torch.arange(len(x), device=x.device)
-                scores = torch.log_softmax(torch.addmm(bias, x, weight.T), dim=1)
-                loss -= scores[at, labels].sum(dtype=torch.float64)
-                error = scores.exp_()  # dL/dlogits (B, C)
-                error[at, labels] -= 1
-                d_weight.addmm_(error.T, x)
-                d_bias += error.sum(0)
+        for x, labels in slices(self.data, self.rows):
+            x.sub_(self.mean).mul_(factor)
+            at = torch.arange(len(x), device=x.device)
+            scores = torch.log_softmax(torch.addmm(bias, x, weight.T), dim=1)
+            loss -= scores[at, labels].sum(dtype=torch.float64)
+            error = scores.exp_()  # dL/dlogits (B, C)
+            error[at, labels] -= 1
+            d_weight.addmm_(error.T, x)
+            d_bias += error.sum(0)
         count = self.data.features.shape[0] * self.data.features.shape[1]
         return loss / count, d_weight / count, d_bias / count
 
@@ -98,49 +104,56 @@ def minimise(
 ) -> Fit:
     """Move a head, weight (C, D) and bias (C,), in place, to the minimum of the objective.
 
-    Ends once TOGETHER iterations lower the objective by less than the fraction `tolerance`, or after `iterations`.
-    Raises UserError if the loss is not finite.
+    Ends once the gradient shows that what is left to the minimum is less than the fraction `tolerance` of the objective
+    (with weight decay d it is at most |gradient|^2 / 2 d), or SLOW iterations lowered the objective by less than that,
+    or after `iterations`. Raises UserError if the loss is not finite.
     """
-    objective = math.inf
+    head = weight, bias
+    evaluated: tuple[Tensor, Tensor] | None = None
+    objective = math.nan
 
+    @torch.no_grad()
     def closure() -> float:
-        nonlocal objective
-        with torch.no_grad():
-            loss, d_weight, d_bias = images.cross_entropy(weight, bias)
-            weight.grad = d_weight.add_(weight, alpha=weight_decay)
-            bias.grad = d_bias.add_(bias, alpha=weight_decay)
-            squares = sum(part.square().sum(dtype=torch.float64) for part in (weight, bias))
-            found = float(loss + weight_decay / 2 * squares)
-        if not math.isfinite(found):
+        """Objective and gradient of the head; nothing where they are there already, as at the end of a line search."""
+        nonlocal evaluated, objective
+        if evaluated is None or not all(map(torch.equal, evaluated, head)):
+            loss, *gradients = images.cross_entropy(*head)
+            for part, gradient in zip(head, gradients, strict=True):
+                part.grad = gradient.add_(part, alpha=weight_decay)
+            objective = float(loss) + weight_decay / 2 * _squares(*head)
+            evaluated = weight.clone(), bias.clone()
+        if not math.isfinite(objective):
             raise UserError(
                 f"the loss of weight_decay={weight_decay} is not finite; set batch_norm to true, or remove the weight "
                 "decay from the grid"
             )
-        objective = min(objective, found)  # of a line search the lowest is taken
-        return found
+        return objective
 
-    for part in (weight, bias):
-        part.requires_grad_()
     optimizer = torch.optim.LBFGS(
-        [weight, bias],
-        history_size=HISTORY,
-        max_eval=1000,  # it must not end a line search
-        tolerance_grad=0.0,
-        tolerance_change=0.0,
+        head, max_iter=1, max_eval=100, history_size=HISTORY, tolerance_grad=0.0, tolerance_change=0.0,
         line_search_fn="strong_wolfe",
-    )
-    done = 0
-    while done < iterations:
-        optimizer.param_groups[0]["max_iter"] = min(TOGETHER, iterations - done)
-        before = objective
-        optimizer.step(closure)
-        last, done = done, int(optimizer.state[weight]["n_iter"])
-        if done == last or before - objective <= tolerance * objective:
+    )  # fmt: skip
+    path = [closure()]
+    while len(path) <= iterations:
+        assert weight.grad is not None and bias.grad is not None
+        enough = tolerance * path[-1]
+        if _squares(weight.grad, bias.grad) <= 2 * weight_decay * enough:
             break
-    for part in (weight, bias):
-        part.requires_grad_(False)
-        part.grad = None
-    return Fit(weight_decay, done, objective)
+        if len(path) > SLOW and path[-1 - SLOW] - path[-1] < enough:
+            break
+        # torch divides the first step by the sum of the sizes of the gradient's entries, of which there are many: it is
+        # too short by far. Here its length is 1, as in scipy. From the second on the right rate is 1.
+        sizes = float(weight.grad.abs().sum() + bias.grad.abs().sum())
+        length = math.sqrt(_squares(weight.grad, bias.grad))
+        optimizer.param_groups[0]["lr"] = max(1.0, sizes) / length if len(path) == 1 else 1.0
+        optimizer.step(closure)
+        path.append(closure())
+    return Fit(weight_decay, len(path) - 1, path[-1])
+
+
+def _squares(*parts: Tensor) -> float:
+    """Sum of the squares of all entries."""
+    return sum(float(part.square().sum(dtype=torch.float64)) for part in parts)
 
 
 def fit_heads(
@@ -149,7 +162,7 @@ def fit_heads(
     """The heads of all weight decays on `data`, in their order, and how each was found. Raises UserError like minimise.
 
     From the largest weight decay, of which the optimum is nearest to the zeros that it starts from, to the smallest;
-    each starts at the one before, which takes two thirds of the iterations.
+    each starts at the one before, which takes about two thirds of the iterations.
     """
     images = TrainingImages.of(data, batch_norm)
     weight = torch.zeros(classes, data.features.shape[2], device=data.features.device)
@@ -202,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.card("--representation", "card of the representation")
     command.setting("--shots", count_or_all, "training images per class, each a probe of its own, or all", many=True)
     command.setting("--iterations", int, "of L-BFGS for each weight decay, at most")
-    command.setting("--tolerance", float, f"the end: {TOGETHER} iterations lower the objective by a smaller fraction")
+    command.setting("--tolerance", float, "fraction of the objective that may be left to its minimum, about")
     command.setting("--weight-decays", float, "weight decays of the grid", many=True)
     command.setting("--batch-norm", boolean, "standardise the features, without affine part: true or false")
     command.place("--threads", int, "threads of each process")

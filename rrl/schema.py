@@ -320,7 +320,7 @@ class LbfgsProbe(Strict):
 
     solver: Annotated[str, AfterValidator(_solver)]
     iterations: Count = Field(description="for each weight decay, at most")
-    tolerance: Positive = Field(description="the end: a few iterations lower the objective by a smaller fraction")
+    tolerance: Positive = Field(description="fraction of the objective that may be left to its minimum, about")
     weight_decays: Annotated[list[NotNegative], Field(min_length=1), AfterValidator(_distinct)]
     batch_norm: bool = Field(description="standardise the features by the training images; no affine part")
 
