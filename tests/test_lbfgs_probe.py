@@ -1,7 +1,10 @@
 """Linear probes by L-BFGS: the optimum by other means, the images that are trained and picked on, and the whole stage."""
 
 import copy
+import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +158,20 @@ def test_iterations_are_the_most() -> None:
     _, (few,) = fit_heads(data, C, [1e-5], 7, 1e-9, True)
     _, (many,) = fit_heads(data, C, [1e-5], 300, 1e-9, True)
     assert few.iterations == 7 < many.iterations and many.objective < few.objective
+
+
+def test_an_iteration_is_hardly_more_than_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a line search is not evaluated once more, and the first step is no search."""
+    evaluate, seen = TrainingImages.cross_entropy, []
+
+    def counted(*of: Any) -> tuple[Tensor, Tensor, Tensor]:
+        seen.append(of[1].clone())
+        return evaluate(*of)
+
+    monkeypatch.setattr(TrainingImages, "cross_entropy", counted)
+    _, (fit,) = fit_heads(made_up(), C, [0.01], 300, 1e-6, True)
+    assert fit.iterations > 10 and len(seen) <= 1 + fit.iterations + 4
+    assert not any(torch.equal(one, other) for one, other in itertools.pairwise(seen))
 
 
 def test_without_decay_what_can_be_separated_ends_all_the_same() -> None:
@@ -387,3 +404,12 @@ def test_the_cost_is_at_most_that_of_all_iterations() -> None:
     evaluated = 2 * (100 + 5_000 - 300)
     assert cost.gpu_hours == pytest.approx((trained + evaluated) * 2 * dim * 10 * decays / SPEED / HOUR)
     assert cost.logits == 4_800 * (4 * 10 * 4 + 8)
+
+
+def test_the_benchmark_runs() -> None:
+    command = [sys.executable, "-m", "benchmarks.lbfgs", "--threads", "1", "--rounds", "1", "--images", "512"]
+    command += ["--depth", "8", "--classes", "3", "--weight-decays", "0.1", "0.01", "--most", "8"]
+    result = subprocess.run(command, cwd=CLONE, capture_output=True, text=True, check=True)
+    shown = result.stdout.splitlines()
+    for text, found in zip(("weight decay 0.1 ", "weight decay 0.01 ", "2 weight decays "), shown, strict=True):
+        assert found.startswith(f"L-BFGS / SGD to the objective, 3 classes, {text}") and found.endswith(" 8 epochs")
