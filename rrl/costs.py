@@ -25,6 +25,7 @@ from rrl.paper_datasets import CLASSES, PUBLISHED
 from rrl.plan import Plan, Planned, behind
 from rrl.provenance import read_card
 from rrl.record import SELECTED_ON
+from rrl.schema import LbfgsProbe
 from rrl.why import card_path, reason
 
 ROOT = Path(__file__).parents[1]
@@ -206,7 +207,7 @@ def dim_of(representation: Planned) -> int:
 def logits_entries(job: Planned) -> int:
     """Pairs of a number of shots and a selection rule that a job writes logits of."""
     match job.stage:
-        case "probe":
+        case "probe" | "lbfgs_probe":
             return 2 * len(job.settings["shots"])
         case "best_subset":
             return len(job.settings["shots"])
@@ -249,6 +250,8 @@ class Costs:
                 return self._finetune(job) + self._logits(job)
             case "probe" | "best_subset":
                 return self._probe(job) + self._logits(job)
+            case "lbfgs_probe":
+                return self._lbfgs_probe(job) + self._logits(job)
             case "two_stage":
                 return self._two_stage(job) + self._logits(job)
             case "averaged_head" | "merge" | "ensemble":
@@ -346,6 +349,19 @@ class Costs:
                 once = shots == "all" or rule == "heldout"  # with shots both rules share one training
                 evaluated = of["epochs"] * counts[SELECTED_ON[rule]]
                 cost += self._heads(target, dim, heads, trained if once else 0, evaluated)
+        return cost
+
+    def _lbfgs_probe(self, job: Planned) -> Cost:
+        """As if every weight decay took all iterations, each a pass over all views."""
+        target, of, (representation, *_) = target_of(job), job.settings, job.inputs
+        counts, heads, views = self.counts(target), len(of["weight_decays"]), representation.inputs[0].settings["views"]
+        dim = dim_of(representation)
+        cost = Cost()
+        for shots in of["shots"]:
+            for rule in ("heldout", "paper"):
+                once = shots == "all" or rule == "heldout"  # with shots both rules share one training
+                trained = of["iterations"] * views * self.training_images(target, shots, rule) if once else 0
+                cost += self._heads(target, dim, heads, trained, counts[SELECTED_ON[rule]])
         return cost
 
     def _two_stage(self, job: Planned) -> Cost:
@@ -514,6 +530,12 @@ def assumptions(estimates: Sequence[Estimate]) -> Iterator[str]:
     targets = {target_of(job).artifact: target_of(job) for job in first.parts[ALL] if job.stage == "extract"}
     yield from (_images_line(first.plan, target) for target in targets.values())
     for name, probe in plan.config.probes.items():
+        if isinstance(probe, LbfgsProbe):
+            most = (
+                f"{len(probe.weight_decays)} weight decays x {probe.iterations} iterations, the most that are allowed"
+            )
+            yield f"- Linear probes {name}: by L-BFGS, {most}, by both rules."
+            continue
         settings = len(probe.learning_rates) * len(probe.weight_decays)
         yield f"- Linear probes {name}: {settings} settings x {probe.epochs} epochs, trained together, by both rules."
     yield from _finetuning_lines(estimates)

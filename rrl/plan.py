@@ -27,6 +27,7 @@ from rrl.schema import (
     Downloaded,
     Finetuning,
     ImageTarget,
+    LbfgsProbe,
     Library,
     Members,
     Panel,
@@ -240,6 +241,13 @@ class Plan:
         """The representations whose linear probe is a search for the best subset."""
         return [name for name, entry in self.config.representations.items() if isinstance(entry, BestSubset)]
 
+    @cached_property
+    def by_lbfgs(self) -> list[str]:
+        """The targets whose linear probes are trained by L-BFGS."""
+        return [
+            name for name, of in self.config.targets.items() if isinstance(self.config.probes[of.probe], LbfgsProbe)
+        ]
+
     def _windows(self, family: str, size: int, windows: str) -> list[list[Member]]:
         """Seeds k, ..., k + size - 1 of the list; never wrapping, so a new seed changes no old window."""
         names = [Member(f"{family}-s{seed}", None) for seed in self.config.networks[family].seeds]
@@ -368,8 +376,9 @@ class Plan:
         artifact = f"records/{target}/{representation}/{transfer}"
         if transfer == "linear_probe":
             of = self.config.targets[target]
-            settings = {"shots": of.shots} | self.config.probes[of.probe].model_dump()
-            stage = "best_subset" if representation in self.searched else "probe"
+            settings = {"shots": of.shots} | self.config.probes[of.probe].model_dump(exclude={"solver"})
+            stage = "lbfgs_probe" if target in self.by_lbfgs else "probe"
+            stage = "best_subset" if representation in self.searched else stage
             return self._job(stage, artifact, settings, self.representation(target, representation))
         if transfer in MEMBERS_TRANSFER:
             names = [single_name(member) for member in self.representations[representation]]

@@ -51,7 +51,7 @@ def entry(
     scores : val and test -> logits (N, C) of what was picked; labels : the same -> (N,); arrays, or the logits as
     datasets of a file.
     selected : the setting and epoch that were picked, of an ensemble those of each member; grid : every setting
-    with a curve per epoch, None for an ensemble.
+    with a curve per epoch, of L-BFGS with the end alone; None for an ensemble.
     Raises UserError if a logit is not finite: which class has the largest would mean nothing.
     """
     correct = dict.fromkeys(scores, 0)

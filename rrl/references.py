@@ -113,7 +113,7 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
         if name == "records":
             yield "tables.records: found name 'records'; records.csv is written for every experiment, take another name"
         yield from _of_table(f"tables.{name}", table, config, groups, single)
-        yield from _of_search(f"tables.{name}", table, searched)
+        yield from _of_search(f"tables.{name}", table, config, searched)
         yield from _of_transforms(f"tables.{name}", table, config)
     for name, figure in config["figures"].items():
         yield from _of_figure(f"figures.{name}", figure, config, groups, single)
@@ -249,10 +249,16 @@ def _of_table(
             yield f"{at}.group: found {name}, which would be an empty row; allowed are groups of two or more networks"
 
 
-def _of_search(place: str, table: Any, searched: set[str]) -> Iterator[str]:
+def _of_search(place: str, table: Any, config: dict[str, dict[str, Any]], searched: set[str]) -> Iterator[str]:
     """searched : the representations of which the best subset is searched for."""
     rows = [row for row in _list(table.get("rows")) if isinstance(row, dict)]
-    transfers = {column.get("transfer") for column in _list(table.get("columns")) if isinstance(column, dict)}
+    columns = _mappings(table.get("columns"))
+    transfers = {column.get("transfer") for column in columns}
+    probes = {
+        str(column.get("target")): config["targets"].get(str(column.get("target")), {}).get("probe")
+        for column in columns
+    }
+    by_lbfgs = [target for target, probe in probes.items() if "solver" in config["probes"].get(str(probe), {})]
     for number, row in enumerate(rows):
         if row.get("group") not in searched:
             continue
@@ -264,6 +270,9 @@ def _of_search(place: str, table: Any, searched: set[str]) -> Iterator[str]:
             yield f"{at}.ensemble: found true; {row['group']} is a best subset, which is concatenated: false"
         if transfers - {"linear_probe"}:
             yield f"{at}.group: found {row['group']}, a best subset; allowed are columns of linear_probe alone"
+        if by_lbfgs:
+            found = f"found {row['group']}, a best subset, which is searched for by SGD, on {by_lbfgs[0]}"
+            yield f"{at}.group: {found}, whose probe {probes[by_lbfgs[0]]} has a solver; allowed is a probe without one"
 
 
 def _of_transforms(place: str, table: Any, config: dict[str, dict[str, Any]]) -> Iterator[str]:

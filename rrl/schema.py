@@ -66,6 +66,12 @@ def _text(value: str) -> str:
     return text
 
 
+def _solver(value: str) -> str:
+    if value != "lbfgs":
+        raise ValueError("allowed: lbfgs; a probe by SGD has no key solver")
+    return value
+
+
 def _label(value: str) -> str:
     if value.startswith("_"):
         raise ValueError("allowed: a text that does not begin with _, which would hide it from the legend")
@@ -316,6 +322,16 @@ class Probe(HeadTraining):
     batch_norm: bool
 
 
+class LbfgsProbe(Strict):
+    """A linear probe by L-BFGS in place of SGD, which is not the protocol of the paper."""
+
+    solver: Annotated[str, AfterValidator(_solver)]
+    iterations: Count = Field(description="for each weight decay, at most")
+    tolerance: Positive = Field(description="fraction of the objective that may be left to its minimum, about")
+    weight_decays: Annotated[list[NotNegative], Field(min_length=1), AfterValidator(_distinct)]
+    batch_norm: bool = Field(description="standardise the features by the training images; no affine part")
+
+
 class TwoStage(HeadTraining):
     settings: Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)] = Field(
         description="settings of the first stage, whose weight decay is that of the second too"
@@ -431,6 +447,14 @@ def _kind_of_representation(value: Any) -> str:
     return next((kind for key, kind in kinds.items() if key in near), "Concatenation")
 
 
+def _kind_of_probe(value: Any) -> str:
+    """By a key that only this kind has, misspelt or not."""
+    only = [key for key in LbfgsProbe.model_fields if key not in Probe.model_fields]
+    found = [str(key)[:100] for key in value if key not in Probe.model_fields] if isinstance(value, dict) else []
+    near = any(difflib.get_close_matches(key, only, n=1, cutoff=0.8) for key in found)
+    return "LbfgsProbe" if near else "Probe"
+
+
 def _kind_of_finetuning(value: Any) -> str:
     published = isinstance(value, dict) and isinstance(value.get("networks"), dict) and "epochs" not in value
     return "PublishedFinetuning" if published else "Finetuning"
@@ -456,7 +480,12 @@ class Config(Strict):
             Discriminator(_kind_of_representation),
         ],
     ]
-    probes: dict[Name, Probe]
+    probes: dict[
+        Name,
+        Annotated[
+            Annotated[Probe, Tag("Probe")] | Annotated[LbfgsProbe, Tag("LbfgsProbe")], Discriminator(_kind_of_probe)
+        ],
+    ]
     grid: Literal["own", "recommended", "published"] = Field(
         description="which values count where a list has recommended and published ones; own: there is no such list"
     )

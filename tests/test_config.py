@@ -56,6 +56,17 @@ def drop(*place: Any) -> Any:
     return change
 
 
+LBFGS = {"solver": "lbfgs", "iterations": 99, "tolerance": 1e-4, "weight_decays": [0.0, 0.1], "batch_norm": True}
+
+
+def searched_by_lbfgs(content: Any) -> None:
+    content["probes"]["new"] = LBFGS
+    content["targets"]["mnist"]["probe"] = "new"
+    content["representations"]["best"] = {"best_subset_of": ["erm-s0", "erm-s1"]}
+    content["tables"]["table2"]["selections"] = ["heldout"]
+    content["tables"]["table2"]["rows"][0]["group"] = "best"
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -144,6 +155,20 @@ def drop(*place: Any) -> Any:
         (put("features", "views", 0), "features.views: found 0; input should be greater than or equal to 1"),
         (put("targets", "mnist", "transform", {"mean": 0.1, "std": 1.0, "pad": 0, "flip": False}), "features.views: found 2"),
         (put("tables", "records", TINY["tables"]["table2"]), "tables.records: found name 'records'"),
+        (put("probes", "new", LBFGS | {"solver": "sgd"}), "probes.new.solver: found 'sgd'; allowed: lbfgs; a probe by SGD has no"),
+        (put("probes", "new", LBFGS | {"solver": 3}), "probes.new.solver: found 3; input should be a valid string"),
+        (put("probes", "new", LBFGS | {"epochs": 3}), "probes.new.epochs: unknown key; allowed: solver, iterations, tolerance, w"),
+        (put("probes", "new", {"solvr": "lbfgs", **LBFGS}), "probes.new.solvr: unknown key; did you mean solver?"),
+        (put("probes", "new", {key: LBFGS[key] for key in LBFGS if key != "solver"}), "probes.new.solver: missing; this key is"),
+        (put("probes", "new", {key: LBFGS[key] for key in LBFGS if key != "tolerance"}), "probes.new.tolerance: missing; this"),
+        (put("probes", "new", LBFGS | {"iterations": 0}), "probes.new.iterations: found 0; input should be greater than or"),
+        (put("probes", "new", LBFGS | {"tolerance": 0}), "probes.new.tolerance: found 0; input should be greater than 0"),
+        (put("probes", "new", LBFGS | {"weight_decays": [0.1, -1]}), "probes.new.weight_decays[1]: found -1"),
+        (put("probes", "tiny", "solver", "lbfgs"), "probes.tiny.learning_rates: unknown key; allowed: solver, iterations"),
+        (
+            searched_by_lbfgs,
+            "tables.table2.rows[0].group: found best, a best subset, which is searched for by SGD, on mnist, whose probe new has",
+        ),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_place_and_what_is_allowed(change: Any, expected: str) -> None:
