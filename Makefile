@@ -3,6 +3,7 @@
 # make test-slurm        the checks that need Slurm, on a cluster of one node that they start and stop
 # make plan CONFIG=config.yaml       what an experiment costs before it runs, by table and in all
 # make progress CONFIG=config.yaml   how far it is: what is missing of each table, and what is still to run
+# make bench   how fast the parts are, as ratios with the limits that they are to reach; half an hour (docs/speed.md)
 # make accept-refactor   keep results after a change of code that changes no result (docs/reruns.md)
 PYTHON ?= python3
 # cuda: PyPI's wheels. cpu: PyTorch's own wheels without CUDA, a twelfth of the size.
@@ -21,7 +22,7 @@ CONFIG ?= config.yaml
 OLD ?= HEAD
 OLD_PYTHON ?= $(BIN)/python
 
-.PHONY: setup demo tiny test test-slurm plan progress accept-refactor
+.PHONY: setup demo tiny test test-slurm plan progress bench accept-refactor
 
 setup: .venv/installed
 
@@ -41,11 +42,16 @@ plan: setup
 progress: setup
 	@$(BIN)/python -m rrl.progress "$(CONFIG)"
 
+# Of one thread; BENCH holds other options, for all: see python -m benchmarks --help.
+bench: setup
+	@$(BIN)/python -m benchmarks $(BENCH)
+
 accept-refactor: setup
 	@$(BIN)/python -m workflow.accept_refactor --old "$(OLD)" --old-python "$(OLD_PYTHON)"
 
 # Snakemake and matplotlib keep caches; checks leave nothing outside the clone.
 test test-slurm: export XDG_CACHE_HOME := $(CURDIR)/.cache
+test test-slurm: export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/.cache/torchinductor
 test test-slurm: export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 test: setup
 	@$(BIN)/ruff format --check .

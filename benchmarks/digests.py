@@ -14,7 +14,6 @@ import contextlib
 import io
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,11 +21,11 @@ from unittest import mock
 import numpy as np
 import torch
 
-from rrl import extract, features
+from rrl import extract
 from rrl.architectures import Network, build_trunk
 from rrl.cached import Data
 from rrl.device import prepare
-from rrl.features import content_digest
+from rrl.features import content_digest, finish, labels_digest
 from rrl.files import sha256_of_file
 from rrl.heads import HeadTraining, Setting, initial_head, train_heads
 from rrl.images import Split
@@ -42,21 +41,19 @@ SMALL = PaddedCrop(mean=0.286, std=0.353, pad=0, flip=False)
 EPOCH = 50_000  # images
 
 
-class Stopwatch:
-    """Seconds spent in functions that were wrapped."""
+class Timed:
+    """A digest that knows the seconds it took."""
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
+    def __init__(self, digest: Any):
+        self.digest, self.seconds = digest, 0.0
 
-    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*of: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return function(*of)
-            finally:
-                self.seconds += time.perf_counter() - start
+    def update(self, data: Any) -> None:
+        start = time.perf_counter()
+        self.digest.update(data)
+        self.seconds += time.perf_counter() - start
 
-        return timed
+    def hexdigest(self) -> str:
+        return str(self.digest.hexdigest())
 
 
 def images(count: int, size: int, channels: int) -> Split:
@@ -67,18 +64,18 @@ def images(count: int, size: int, channels: int) -> Split:
 def extraction(arch: str, data: Split, transform: Transform, folder: Path) -> tuple[float, float]:
     """Seconds in digests, and in all."""
     trunk, device = build_trunk(arch), torch.device("cpu")
-    watch = Stopwatch()
+    made: list[Timed] = []
     path = folder / f"{arch}.h5"
     start = time.perf_counter()
-    with (
-        mock.patch.object(extract, "_digest", watch.wrap(extract._digest)),
-        mock.patch.object(features, "file_digest", watch.wrap(features.file_digest)),
+    with mock.patch.object(
+        extract, "labels_digest", lambda labels: made.append(Timed(labels_digest(labels))) or made[-1]
     ):
         compiled = compiles(trunk, len(data.labels), device)
         features_of = for_inference(trunk, "float32", device, compiled, 16)
-        extract.extract_split(features_of, trunk.feature_dim, data, transform, [None], "float16", 16, path, device)
-        features.finish(path, folder / f"{arch}.final.h5", {})
-    return watch.seconds, time.perf_counter() - start
+        depth = trunk.feature_dim
+        digest = extract.extract_split(features_of, depth, data, transform, [None], "float16", 16, path, device)
+        finish(path, folder / f"{arch}.final.h5", {"digest": digest})
+    return sum(digest.seconds for digest in made), time.perf_counter() - start
 
 
 def training(arch: str, data: Split, transform: Transform, batch_size: int, folder: Path) -> tuple[float, float]:

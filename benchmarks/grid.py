@@ -107,10 +107,9 @@ def extraction(
     def fill() -> None:
         for split, images in data.items():
             path = folder / f"{number}-{split}.h5"
-            extract_split(
-                counted, DEPTH, images, TRANSFORM, [None], "float16", BATCH_SIZE, path.with_suffix(".new"), CPU
-            )
-            finish(path.with_suffix(".new"), path, {})
+            new = folder / "new.h5"
+            digest = extract_split(counted, DEPTH, images, TRANSFORM, [None], "float16", BATCH_SIZE, new, CPU)
+            finish(new, path, {"digest": digest})
 
     return once - seconds_of(lambda: features_of(batch)), seconds_of(fill)
 

@@ -58,7 +58,7 @@ def sgd(
 def objectives(heads: Heads, x: Tensor, labels: Tensor, decays: Tensor) -> Tensor:
     """Of each head, (S,), float64."""
     squares = heads.weight.double().square().sum((1, 2)) + heads.bias.double().square().sum(1)
-    return evaluate(heads, x, labels)[1] + decays.double() / 2 * squares
+    return evaluate(heads, Data(x[None], labels).slices(heads.rows()))[1] + decays.double() / 2 * squares
 
 
 def shortest(
@@ -114,7 +114,7 @@ def compare(data: Data, classes: int, decays: list[float], rounds: int, most: in
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--most", type=int, default=112, help="epochs of SGD")
     parser.add_argument("--images", type=int, default=5000)

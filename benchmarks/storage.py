@@ -3,10 +3,10 @@
     python -m benchmarks.storage --folder /tmp
 
 writing : from float32 features in memory to the finished file: rrl.extract, its network replaced by an array, and
-rrl.features.finish; against np.memmap and its fsync. Slow is that each block of 1,024 images is on the disk before
-the next begins: a network takes seconds for it, and an extraction that is killed loses no more. reading : blocks of 256
-rows in a random order, from the page cache; no stage reads so, all read whole files. CAT : the columns of all members.
-virtual file : rrl.represent for as many rows as ImageNet has, over sparse files of members.
+rrl.features.finish; against np.memmap and its fsync. reading : blocks of 256 rows in a random order, from the page
+cache, as probes read features that memory cannot hold. CAT : the same of ten members, read from their own files and
+put side by side, against one file that holds them so. virtual file : rrl.represent for as many rows as ImageNet has,
+over sparse files of members.
 """
 
 import argparse
@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.ratios import interleaved, line, ratio
+from rrl.cached import Columns, OnDisk, open_features
 from rrl.extract import extract_split
-from rrl.features import CHUNK, create, finish, write_virtual
-from rrl.files import complete
+from rrl.features import CHUNK, create, finish
 from rrl.images import Split
 from rrl.provenance import Card
 from rrl.represent import build_split
@@ -35,6 +35,7 @@ Features = npt.NDArray[np.float32]
 
 DEPTH = 2048
 MEMBERS = 10
+POOL = 16  # chunks that are read at once
 BATCH_SIZE = 64
 PLAIN = PaddedCrop(mean=0.5, std=0.5, pad=0, flip=False)
 SECONDS, BYTES = 1.0, 65_536  # that a virtual file may take
@@ -54,8 +55,10 @@ def write_features(features: Features, path: Path) -> None:
     """As the stage extract does."""
     images = Split(np.zeros((len(features), 1, 1), dtype=np.uint8), np.arange(len(features)) % 10)
     partial = path.with_suffix(".partial")
-    extract_split(cached(features), DEPTH, images, PLAIN, [None], "float16", BATCH_SIZE, partial)
-    finish(partial, path, {"target": "none"})
+    digest = extract_split(
+        cached(features), DEPTH, images, PLAIN, [None], "float16", BATCH_SIZE, partial, torch.device("cpu")
+    )
+    finish(partial, path, {"digest": digest})
     path.with_suffix(".partial.done").unlink()
 
 
@@ -76,18 +79,29 @@ def write_concatenated(members: list[Features], path: Path) -> None:
         file["features"][:] = whole
 
 
-def read_hdf5(path: Path, starts: list[int], **cache: int) -> None:
-    """Blocks of rows; each pass opens the file anew."""
-    with h5py.File(path, "r", **cache) as file:
-        features = file["features"]
-        for start in starts:
-            features[0, start : start + CHUNK]
+def on_disk(paths: list[Path]) -> OnDisk:
+    """Features of files side by side, as a probe opens them once."""
+    datasets = [open_features(path) for path in paths]
+    return OnDisk([[Columns(dataset, 0, dataset.shape[2]) for dataset in datasets]], 1, torch.device("cpu"))
+
+
+def read_hdf5(features: OnDisk, starts: list[int]) -> None:
+    for pool in pools(starts):
+        features.read_side_by_side(0, [(start, min(start + CHUNK, features.shape[1])) for start in pool])
 
 
 def read_memmap(path: Path, count: int, starts: list[int]) -> None:
     mapped = np.memmap(path, dtype=np.float16, mode="r", shape=(count, DEPTH))
-    for start in starts:
-        mapped[start : start + CHUNK].copy()
+    for pool in pools(starts):
+        found = np.empty((len(pool) * CHUNK, DEPTH), np.float16)
+        for number, start in enumerate(pool):
+            rows = mapped[start : start + CHUNK]
+            found[number * CHUNK : number * CHUNK + len(rows)] = rows
+
+
+def pools(starts: list[int]) -> list[list[int]]:
+    """A few chunks at a time, as a probe reads them."""
+    return [starts[at : at + POOL] for at in range(0, len(starts), POOL)]
 
 
 def shuffled_starts(count: int) -> list[int]:
@@ -108,15 +122,14 @@ def writing(count: int, rounds: int, folder: Path) -> None:
 def reading(count: int, rounds: int, folder: Path) -> None:
     """Of the files that `writing` left."""
     starts = shuffled_starts(count)
+    features = on_disk([folder / "a.h5"])
     works = {
-        "HDF5": lambda: read_hdf5(folder / "a.h5", starts),
-        "no cache": lambda: read_hdf5(folder / "a.h5", starts, rdcc_nbytes=0),
+        "HDF5": lambda: read_hdf5(features, starts),
         "memmap": lambda: read_memmap(folder / "a.raw", count, starts),
     }
     seconds = interleaved(works, rounds)
-    for name, what in (("HDF5", "HDF5 as h5py opens it"), ("no cache", "HDF5 without its cache of chunks")):
-        note = f"page cache; {_rate(seconds[name], count)}"
-        line(f"reading, {what} / np.memmap", ratio(seconds, name, "memmap"), 0.8, note)
+    note = f"page cache; {_rate(seconds['HDF5'], count)}"
+    line("reading by shuffled chunk, HDF5 / np.memmap", ratio(seconds, "HDF5", "memmap"), 0.8, note)
 
 
 def concatenation(count: int, rounds: int, folder: Path) -> None:
@@ -125,14 +138,15 @@ def concatenation(count: int, rounds: int, folder: Path) -> None:
     for features, path in zip(members, paths, strict=True):
         write_features(features, path)
     write_concatenated(members, folder / "concatenated.h5")
-    sources = [(path, 0, DEPTH) for path in paths]
-    with complete(folder / "virtual.h5") as partial:
-        write_virtual(partial, sources, (1, count), "float16")
     starts = shuffled_starts(count)
-    works = {name: lambda name=name: read_hdf5(folder / f"{name}.h5", starts) for name in ("virtual", "concatenated")}
+    side_by_side, together = on_disk(paths), on_disk([folder / "concatenated.h5"])
+    works = {
+        "members": lambda: read_hdf5(side_by_side, starts),
+        "concatenated": lambda: read_hdf5(together, starts),
+    }
     seconds = interleaved(works, rounds)
-    note = f"page cache; {_rate(seconds['virtual'], count * MEMBERS)}"
-    line(f"reading CAT{MEMBERS}, virtual / concatenated", ratio(seconds, "virtual", "concatenated"), 0.9, note)
+    note = f"page cache; {_rate(seconds['members'], count * MEMBERS)}"
+    line(f"reading CAT{MEMBERS}, members / one file", ratio(seconds, "members", "concatenated"), 0.9, note)
 
 
 def sparse_member(path: Path, rows: int) -> Card:

@@ -6,7 +6,8 @@ the size of a row only.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -48,54 +49,85 @@ class Order:
         return Order(torch.cat(parts), starts)
 
 
-class OnDisk:
-    """Features (V, N, D) of one file, or of several one behind the other.
+@dataclass(frozen=True)
+class Columns:
+    """Columns start..stop of the features (V, N, D) of a file, whose view `first` is the first one here."""
 
-    parts : of each file its features, and which of its views is the first here.
-    columns : ranges of the features of the files that are meant, in order.
+    features: h5py.Dataset
+    start: int
+    stop: int
+    first: int = 0
+
+    @property
+    def width(self) -> int:
+        return self.stop - self.start
+
+    def part(self, start: int, stop: int) -> "Columns":
+        """Some of these columns."""
+        return replace(self, start=self.start + start, stop=self.start + stop)
+
+    def read(self, view: int, ranges: Sequence[tuple[int, int]], into: npt.NDArray[Any]) -> None:
+        """Ranges of rows of a view, one behind the other, into (B, stop - start)."""
+        at = 0
+        try:
+            for start, stop in ranges:
+                self._read(view, start, into[at : at + stop - start])
+                at += stop - start
+        except UNREADABLE as error:
+            path = self.features.file.filename
+            raise UserError(f"{path}: unreadable ({error}); {remake(path)}") from None
+
+    def _read(self, view: int, start: int, into: npt.NDArray[Any]) -> None:
+        """Rows from `start` on, chunk by chunk: a whole one goes straight to its place."""
+        (_, rows, depth), at = self.features.chunks, 0
+        while at < len(into):
+            skipped = (start + at) % rows
+            count = min(rows - skipped, len(into) - at)
+            whole = (count, self.width) == (rows, depth)
+            chunk = into[at : at + count] if whole else np.empty((rows, depth), into.dtype)
+            place = self.first + view, start + at - skipped, 0
+            self.features.id.read_direct_chunk(place, out=chunk.view(np.uint8).reshape(-1))
+            if not whole:
+                into[at : at + count] = chunk[skipped : skipped + count, self.start : self.stop]
+            at += count
+
+
+class OnDisk:
+    """Features (V, N, D) of files, read when they are needed, onto a device.
+
+    parts : one behind the other, some rows each; each part as columns of several files side by side.
     """
 
-    def __init__(
-        self,
-        parts: Sequence[tuple[h5py.Dataset, int]],
-        views: int,
-        columns: Sequence[tuple[int, int]],
-        device: torch.device,
-    ):
-        self.parts, self.columns, self.device = list(parts), list(columns), device
-        rows = [features.shape[1] for features, _ in parts]
-        self.ends = np.cumsum(rows).tolist()
-        self.shape = (views, sum(rows), sum(stop - start for start, stop in columns))
-        self.itemsize: int = parts[0][0].dtype.itemsize
-        self._pools: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+    def __init__(self, parts: Sequence[Sequence[Columns]], views: int, device: torch.device):
+        self.parts, self.device = [list(part) for part in parts], device
+        rows = [part[0].features.shape[1] for part in self.parts]
+        self.ends: list[int] = np.cumsum(rows).tolist()
+        self.shape = (views, sum(rows), sum(columns.width for columns in self.parts[0]))
+        self.itemsize: int = self.parts[0][0].features.dtype.itemsize
+        self.dtype = torch.from_numpy(np.empty(0, self.parts[0][0].features.dtype)).dtype
+        self._pools: dict[tuple[int, int], tuple[list[Tensor], Tensor]] = {}
         self._order: Order | None = None
 
     def read(self, view: int, start: int, stop: int) -> Tensor:
         """Rows start..stop of a view: (stop - start, D) in the type of the cache, on the device."""
-        return self._read(view, [(start, stop)])
+        return torch.cat(self.read_side_by_side(view, [(start, stop)]), dim=1)
 
-    def _read(self, view: int, ranges: Sequence[tuple[int, int]]) -> Tensor:
-        found = np.empty((sum(stop - start for start, stop in ranges), self.shape[2]), self.parts[0][0].dtype)
+    def read_side_by_side(self, view: int, ranges: Sequence[tuple[int, int]]) -> list[Tensor]:
+        """Ranges of rows (B, D of the file), of each of the files side by side."""
+        count = sum(stop - start for start, stop in ranges)
+        place = np.empty(count * self.shape[2], self.parts[0][0].features.dtype)  # at once: the system maps it faster
+        ends = np.cumsum([count * columns.width for columns in self.parts[0]])[:-1]
+        found = [part.reshape(count, -1) for part in np.split(place, ends)]
         at = 0
-        for start, stop in ranges:
-            for (features, first), end in zip(self.parts, self.ends, strict=True):
-                offset = end - features.shape[1]
-                low, high = max(start, offset), min(stop, end)
-                if low < high:
-                    self._read_part(features, first + view, low - offset, found[at : at + high - low])
-                    at += high - low
-        return torch.from_numpy(found).to(self.device)
-
-    def _read_part(self, features: h5py.Dataset, view: int, start: int, into: npt.NDArray[Any]) -> None:
-        column = 0
-        try:
-            for low, high in self.columns:
-                part = features[view, start : start + len(into), low:high]
-                into[:, column : column + high - low] = part
-                column += high - low
-        except UNREADABLE as error:
-            path = features.file.filename
-            raise UserError(f"{path}: unreadable ({error}); {remake(path)}") from None
+        for part, end in zip(self.parts, self.ends, strict=True):
+            offset = end - part[0].features.shape[1]
+            here = [(max(start, offset) - offset, min(stop, end) - offset) for start, stop in ranges]
+            here = [(start, stop) for start, stop in here if start < stop]
+            rows = slice(at, at + sum(stop - start for start, stop in here))
+            at = rows.stop
+            for columns, into in zip(part, found, strict=True):
+                columns.read(view, here, into[rows])
+        return [torch.from_numpy(rows).to(self.device) for rows in found]
 
     def batch(self, view: int, order: Order, start: int, stop: int) -> Tensor:
         """The features (B, D) of order.positions[start:stop]. The pools that they lie in stay in memory."""
@@ -111,19 +143,20 @@ class OnDisk:
             low, high = order.starts[number], ends[number]
             if (view, number) not in self._pools:
                 self._pools[view, number] = self._pool(view, order.positions[low:high])
-            rows, places = self._pools[view, number]
-            found.append(rows[places[max(start, low) - low : min(stop, high) - low]])
+            files, places = self._pools[view, number]
+            chosen = places[max(start, low) - low : min(stop, high) - low]
+            found.append(torch.cat([rows[chosen] for rows in files], dim=1))
         return found[0] if len(found) == 1 else torch.cat(found)
 
-    def _pool(self, view: int, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """The rows of a pool as they lie on disk, and the place of each of `positions` among them."""
+    def _pool(self, view: int, positions: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The rows of a pool as they lie on disk, in ascending order, and the place of each of `positions` in it."""
         ascending, by_position = positions.sort()
         places = torch.empty_like(by_position)
         places[by_position] = torch.arange(len(positions))
         chunks = (ascending // CHUNK).unique_consecutive().tolist()
         count = self.shape[1]
         ranges = [(chunk * CHUNK, min((chunk + 1) * CHUNK, count)) for chunk in chunks]
-        return self._read(view, ranges), places.to(self.device)
+        return self.read_side_by_side(view, ranges), places.to(self.device)
 
     def rows(self, positions: Tensor) -> Tensor:
         """Those rows (V, B, D) in memory, on the device."""
@@ -138,9 +171,18 @@ class OnDisk:
                 wanted[view, by_position[here].to(self.device)] = found[(ascending[here] - start).to(self.device)]
         return wanted
 
-    @property
-    def dtype(self) -> torch.dtype:
-        return torch.from_numpy(np.empty(0, self.parts[0][0].dtype)).dtype
+    def with_columns(self, ranges: Sequence[tuple[int, int]]) -> "OnDisk":
+        """Of these ranges of the features, in order."""
+        parts: list[list[Columns]] = []
+        for part in self.parts:
+            starts = np.cumsum([0, *(columns.width for columns in part)]).tolist()
+            found = [
+                columns.part(max(start - at, 0), min(stop - at, columns.width))
+                for start, stop in ranges
+                for columns, at in zip(part, starts, strict=False)
+            ]
+            parts.append([columns for columns in found if columns.width > 0])
+        return OnDisk(parts, self.shape[0], self.device)
 
 
 @dataclass
@@ -165,14 +207,14 @@ class Data:
             return self.features.batch(view, order, start, stop), self.labels[chosen]
         return self.features[view][chosen], self.labels[chosen]
 
-    def slices(self, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """features (B, D) of view 0, and labels (B,), in order; B is `rows` or less."""
+    def slices(self, rows: int, view: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """features (B, D) of a view, and labels (B,), in order; B is `rows` or less."""
         for start in range(0, len(self.labels), rows):
             stop = min(start + rows, len(self.labels))
             if isinstance(self.features, OnDisk):
-                yield self.features.read(0, start, stop), self.labels[start:stop]
+                yield self.features.read(view, start, stop), self.labels[start:stop]
             else:
-                yield self.features[0, start:stop], self.labels[start:stop]
+                yield self.features[view, start:stop], self.labels[start:stop]
 
     def take(self, positions: Tensor) -> "Data":
         """Of the images at `positions` (B,), in memory."""
@@ -184,10 +226,7 @@ class Data:
     def with_columns(self, columns: Sequence[tuple[int, int]]) -> "Data":
         """Of these ranges of the features, in order."""
         if isinstance(self.features, OnDisk):
-            if self.features.columns != [(0, self.features.shape[2])]:
-                raise NotImplementedError("ranges of ranges")
-            disk = self.features
-            return Data(OnDisk(disk.parts, disk.shape[0], columns, disk.device), self.labels)
+            return Data(self.features.with_columns(columns), self.labels)
         chosen = torch.cat([torch.arange(start, stop) for start, stop in columns]).to(self.device)
         return Data(self.features[:, :, chosen], self.labels)
 
@@ -199,16 +238,15 @@ def join(train: Data, val: Data) -> Data:
     if isinstance(first, OnDisk):
         assert isinstance(second, OnDisk)
         views, skipped = first.shape[0], second.shape[0] - first.shape[0]
-        parts = [*first.parts, *((features, view + skipped) for features, view in second.parts)]
-        return Data(OnDisk(parts, views, first.columns, first.device), labels)
+        behind = [[replace(columns, first=columns.first + skipped) for columns in part] for part in second.parts]
+        return Data(OnDisk([*first.parts, *behind], views, first.device), labels)
     assert isinstance(second, Tensor)
     return Data(torch.cat([first, second[-len(first) :]], dim=1), labels)
 
 
 def read_data(representation: Card, device: torch.device) -> dict[str, Data]:
     """All splits of a representation, on the device. Raises UserError like check_split."""
-    paths = {split: representation.folder / f"{split}.h5" for split in SPLITS}
-    shapes = {split: shape_of(path) for split, path in paths.items()}
+    shapes = {split: shape_of(representation.folder / f"{split}.h5") for split in SPLITS}
     size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in shapes.values())
     held = size <= (HELD if device.type == "cpu" else torch.cuda.mem_get_info(device)[0] // 2)
     data = {}
@@ -219,7 +257,18 @@ def read_data(representation: Card, device: torch.device) -> dict[str, Data]:
             features: Tensor | OnDisk = torch.from_numpy(into).to(device)
         else:
             labels = check_split(representation, split)
-            dataset = h5py.File(paths[split], "r")["features"]
-            features = OnDisk([(dataset, 0)], shape[0], [(0, shape[2])], device)
+            columns = [
+                Columns(open_features(representation.root / member["features"] / f"{split}.h5"), *member["columns"][:2])
+                for member in representation.facts["members"]
+            ]
+            features = OnDisk([columns], shape[0], device)
         data[split] = Data(features, torch.from_numpy(labels).to(device))
     return data
+
+
+def open_features(path: Path) -> h5py.Dataset:
+    """The features (V, N, D) of a file that stays open, for reading whole chunks as they lie there."""
+    features = h5py.File(path, "r", rdcc_nbytes=0)["features"]
+    if not features.chunks or features.id.get_create_plist().get_nfilters() or not features.dtype.isnative:
+        raise UserError(f"{path}: features are not in plain chunks; {remake(path)}")
+    return features

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from rrl.command import Command, run
 from rrl.device import ahead, prepare
-from rrl.features import UNREADABLE, create, finish, to_dtype, views_of
+from rrl.features import UNREADABLE, check_fits, create, finish, labels_digest, views_of
 from rrl.files import canonical_json, write_text
 from rrl.images import Split, inputs, load_split
 from rrl.inference import compiles, for_inference
@@ -30,6 +31,7 @@ from rrl.transforms import TRANSFORM_FLAG, Transform, parse_transform
 from rrl.work import claim
 
 BATCHES_PER_BLOCK = 16
+SECONDS = 1.0  # of work that may be lost, besides a block
 
 
 def extract_split(
@@ -42,8 +44,8 @@ def extract_split(
     batch_size: int,
     path: Path,
     device: torch.device,
-) -> None:
-    """Fill the HDF5 file at `path` with the features of every view, block by block.
+) -> str:
+    """Fill the HDF5 file at `path` with the features of every view, block by block; returns its content digest.
 
     features_of : images (B, channels, height, width) to features (B, D) float32, D being feature_dim.
     draws : the augmentation of each view by name, None for the plain images.
@@ -55,25 +57,40 @@ def extract_split(
     blocks = [
         (view, slice(start, min(start + size, count))) for view in range(len(draws)) for start in range(0, count, size)
     ]
-    left = blocks[begin(path, (len(draws), count, feature_dim), dtype, data.labels, blocks) :]
+    done, digest = begin(path, (len(draws), count, feature_dim), dtype, data.labels, blocks)
+    left = blocks[done:]
     batches = [
         (view, slice(start, min(start + batch_size, rows.stop)))
         for view, rows in left
         for start in range(rows.start, rows.stop, batch_size)
     ]
     images = (inputs(data, np.arange(rows.start, rows.stop), transform, draws[view]) for view, rows in batches)
-    features = (features_of(batch).numpy() for batch in ahead(images, device))
+    features = (features_of(batch) for batch in ahead(images, device))
     made = ahead(features, device)
+    unsaid, said = "", time.monotonic()
     with h5py.File(path, "r+") as file, open(_done(path), "a") as lines:
         for view, rows in left:
             starts = range(rows.start, rows.stop, batch_size)
-            block = np.concatenate([to_dtype(next(made), dtype, start) for start in starts])
+            block = np.concatenate([_to_dtype(next(made), dtype, start) for start in starts])
             file["features"][view, rows] = block
+            digest.update(block.data)
+            unsaid += _line(digest)
+            if time.monotonic() - said < SECONDS and (view, rows) != left[-1]:
+                continue
             file.flush()
             os.fsync(file.id.get_vfd_handle())
-            lines.write(f"{_digest(block)}\n")
+            lines.write(unsaid)
             lines.flush()
             os.fsync(lines.fileno())
+            unsaid, said = "", time.monotonic()
+    return str(digest.hexdigest())
+
+
+def _to_dtype(features: Tensor, dtype: str, first_row: int) -> npt.NDArray[Any]:
+    """Features (B, D) float32 in the type of the cache, by torch, which is faster at it than numpy."""
+    stored = features.to(getattr(torch, dtype)).numpy()
+    check_fits(features.numpy(), stored, first_row)
+    return stored
 
 
 def allocate(path: Path, shape: tuple[int, int, int], dtype: str, labels: npt.NDArray[np.int64]) -> None:
@@ -89,32 +106,36 @@ def begin(
     dtype: str,
     labels: npt.NDArray[np.int64],
     blocks: list[tuple[int, slice]],
-) -> int:
-    """How many of the blocks an earlier run left whole. The others are forgotten."""
+) -> tuple[int, Any]:
+    """How many of the blocks an earlier run left whole, and the content's digest so far. The others are forgotten."""
     allocate(path, shape, dtype, labels)
-    lines = _done(path).read_text(errors="replace").splitlines()
-    done = 0
+    lines = _done(path).read_text(errors="replace").splitlines(keepends=True)
+    done, digest = 0, labels_digest(labels)
     try:
         with h5py.File(path, "r+") as file:
             file["labels"][:] = labels
             for (view, rows), line in zip(blocks, lines, strict=False):
-                if _digest(file["features"][view, rows]) != line:
+                longer = digest.copy()
+                longer.update(np.ascontiguousarray(file["features"][view, rows]).data)
+                if _line(longer) != line:
                     break
-                done += 1
+                done, digest = done + 1, longer
     except UNREADABLE:
         create(path, shape, dtype, labels)
+        done, digest = 0, labels_digest(labels)
     if done < len(lines):
         print(f"{path}: of {len(lines)} blocks {len(lines) - done} were damaged, and are made again", file=sys.stderr)
-        write_text(_done(path), "".join(f"{line}\n" for line in lines[:done]))
-    return done
+        write_text(_done(path), "".join(lines[:done]))
+    return done, digest
 
 
 def _done(path: Path) -> Path:
     return path.with_name(path.name + ".done")
 
 
-def _digest(block: npt.NDArray[Any]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(block).data).hexdigest()[:16]
+def _line(digest: Any) -> str:
+    """What is said of a block: the digest of the content up to its end."""
+    return f"{digest.hexdigest()[:16]}\n"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -148,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         compiled = compiles(trunk, images, device)
         features_of = for_inference(trunk, arguments.precision, device, compiled, arguments.batch_size)
         for split in SPLITS:
-            extract_split(
+            digests[split] = extract_split(
                 features_of, trunk.feature_dim, data[split], transform, draws[split], arguments.dtype,
                 arguments.batch_size, folder / f"{split}.h5", device,
             )  # fmt: skip
@@ -156,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for split in SPLITS:
             final = arguments.output.with_suffix("") / f"{split}.h5"
             attributes = {**about, "settings": canonical_json(job.settings)}
-            digests[split] = finish(folder / f"{split}.h5", final, attributes)
+            finish(folder / f"{split}.h5", final, attributes | {"digest": digests[split]})
     facts = {
         "digests": digests,
         "feature_dim": trunk.feature_dim,
@@ -165,7 +186,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         "counts": target.facts["counts"],
         "classes": target.facts["classes"],
         "views": arguments.views,
-        "compiled": compiled,
     }
     digest = hashlib.sha256(canonical_json(digests).encode()).hexdigest()
     job.write_card(arguments.output, f"features/{name}", digest, facts)

@@ -8,6 +8,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,20 @@ def to_dtype(features: npt.NDArray[np.float32], dtype: str, first_row: int) -> n
     """Features (B, D) in the type of the cache. Raises UserError where one does not fit."""
     with np.errstate(over="ignore"):
         stored = features.astype(dtype)
+    check_fits(features, stored, first_row)
+    return stored
+
+
+def check_fits(features: npt.NDArray[np.float32], stored: npt.NDArray[Any], first_row: int) -> None:
+    """Raises UserError where a feature (B, D) of an image from first_row on is not finite as it is stored (B, D)."""
+    largest = np.finfo(stored.dtype).max
+    if not features.size or (features.max() <= largest and features.min() >= -largest):  # neither if one is no number
+        return
     if not np.isfinite(stored).all():
         row, column = (int(at) for at in np.argwhere(~np.isfinite(stored))[0])
-        value = features[row, column]
+        value, dtype = features[row, column], stored.dtype.name
         advice = "set features.dtype to float32" if np.isfinite(value) else "the network makes it"
         raise UserError(f"image {first_row + row}, feature {column}: {value} does not fit {dtype}; {advice}")
-    return stored
 
 
 def blocks(shape: tuple[int, int, int], dtype: npt.DTypeLike) -> Iterator[tuple[int, slice]]:
@@ -75,32 +84,26 @@ def blocks(shape: tuple[int, int, int], dtype: npt.DTypeLike) -> Iterator[tuple[
             yield view, slice(start, min(start + rows, count))
 
 
-def _labels_digest(labels: npt.NDArray[np.int64]) -> Any:
+def labels_digest(labels: npt.NDArray[np.int64]) -> Any:
     """The digest of a split begins with its labels."""
     return hashlib.sha256(np.ascontiguousarray(labels).data)
 
 
 def content_digest(labels: npt.NDArray[np.int64], rows: Iterator[npt.NDArray[Any]]) -> str:
     """Digest of a split's labels and of its features, row by row and view after view."""
-    digest = _labels_digest(labels)
+    digest = labels_digest(labels)
     for block in rows:
         digest.update(np.ascontiguousarray(block).data)
     return str(digest.hexdigest())
 
 
 def file_digest(path: Path) -> str:
-    """content_digest of a file, in one pass and with little memory."""
-    with h5py.File(path, "r") as file:
-        features = file["features"]
-        return content_digest(
-            file["labels"][:], (features[view, rows] for view, rows in blocks(features.shape, features.dtype))
-        )
+    """content_digest of a file, in one pass and with little memory. Raises UserError if it cannot be read."""
+    return _digest(path, slice(0), None)
 
 
-def finish(path: Path, final: Path, attributes: dict[str, Any]) -> str:
-    """Write the attributes, push the file to disk, give it its final name; returns its content digest."""
-    digest = file_digest(path)
-    attributes = {**attributes, "digest": digest}
+def finish(path: Path, final: Path, attributes: dict[str, Any]) -> None:
+    """Write the attributes, of which `digest` is that of the content, push the file to disk, give it its final name."""
     with h5py.File(path, "r+") as file:
         if dict(file.attrs) != attributes:  # writing them again, after a kill, would give the file other bytes
             file.attrs.update(attributes)
@@ -108,7 +111,6 @@ def finish(path: Path, final: Path, attributes: dict[str, Any]) -> str:
         os.fsync(file.fileno())
     final.parent.mkdir(parents=True, exist_ok=True)
     os.replace(path, final)
-    return digest
 
 
 def write_virtual(path: Path, sources: Sequence[tuple[Path, int, int]], shape: tuple[int, int], dtype: str) -> None:
@@ -145,58 +147,62 @@ def read_split(representation: Card, split: str) -> tuple[npt.NDArray[Any], npt.
 
 
 def check_split(representation: Card, split: str, into: npt.NDArray[Any] | None = None) -> npt.NDArray[np.int64]:
-    """The labels (N,) of a representation, once all its features were read, block by block; `into` (V, N, D) gets them.
+    """The labels (N,) of a representation, once all features of its members were read; `into` (V, N, D) gets them.
 
-    HDF5 gives zeros, silently, where the file behind a virtual dataset is missing. So every member's
-    file is opened first, and what was read must have the digest that the representation was built from.
-    Raises UserError otherwise, with the file and what rebuilds it.
+    They are read from the members' own files, and must have the digests that the representation was built from. The
+    virtual file, by which others read, must show these columns of these files: HDF5 gives zeros, silently, where
+    one is missing. Raises UserError otherwise, with the file and what rebuilds it.
     """
     path = representation.folder / f"{split}.h5"
     members = representation.facts["members"]
     sources = [representation.root / member["features"] / f"{split}.h5" for member in members]
-    (views, count, width), dtype = shape_of(path)
+    (views, count, width), _ = shape_of(path)
     if width != sum(stop - start for start, stop, _ in (member["columns"] for member in members)):
         raise UserError(f"{path}: {width} features are not those of its members; {remake(path)}")
     for source, member in zip(sources, members, strict=True):
         found, expected = shape_of(source)[0], (views, count, member["columns"][2])
         if found != expected:
             raise UserError(f"{source}: features have shape {found}, planned {expected}; {remake(source)}")
-    ends = np.cumsum([stop - start for start, stop, _ in (member["columns"] for member in members)]).tolist()
-    whole = [number for number, member in enumerate(members) if member["columns"][:2] == [0, member["columns"][2]]]
-    try:
-        with h5py.File(path, "r") as file:
-            labels: npt.NDArray[np.int64] = file["labels"][:]
-            digests = {number: _labels_digest(labels) for number in whole}
-            for view, rows in blocks((views, count, width), dtype):
-                block = file["features"][view, rows]
-                for number, digest in digests.items():
-                    start, stop, _ = members[number]["columns"]
-                    digest.update(np.ascontiguousarray(block[:, ends[number] - stop + start : ends[number]]).data)
-                if into is not None:
-                    into[view, rows] = block
-    except UNREADABLE as error:
-        for source in sources:  # which of them is it?
-            _read_digest(source)
-        raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
-    for number, (source, member) in enumerate(zip(sources, members, strict=True)):
-        if number in digests and digests[number].hexdigest() == member["digests"][split]:
-            continue
-        if _read_digest(source) != member["digests"][split]:
-            raise UserError(f"{source}: not the content that {path} was built from; {remake(source)}")
+    at = 0
+    for source, member in zip(sources, members, strict=True):
         start, stop, _ = member["columns"]
-        if not _same(path, slice(ends[number] - stop + start, ends[number]), source, slice(start, stop)):
+        columns = None if into is None else into[:, :, at : at + stop - start]
+        at += stop - start
+        if _digest(source, slice(start, stop), columns) != member["digests"][split]:
+            raise UserError(f"{source}: not the content that {path} was built from; {remake(source)}")
+    with readable(path) as file, readable(sources[0]) as first:
+        labels: npt.NDArray[np.int64] = file["labels"][:]
+        if not np.array_equal(labels, first["labels"][:]) or _shown(file) != _to_show(path, members, sources):
             raise UserError(f"{path}: not the features and labels of its members; {remake(path)}")
     return labels
 
 
-def _same(path: Path, columns: slice, source: Path, of_source: slice) -> bool:
-    """Whether two files have the same labels, and the same features in these columns."""
-    with h5py.File(path, "r") as file, h5py.File(source, "r") as other:
-        features, theirs = file["features"], other["features"]
-        return np.array_equal(file["labels"][:], other["labels"][:]) and all(
-            np.array_equal(features[view, rows, columns], theirs[view, rows, of_source])
-            for view, rows in blocks(theirs.shape, theirs.dtype)
-        )
+def _digest(path: Path, columns: slice, into: npt.NDArray[Any] | None) -> str:
+    """content_digest of a file; `into` (V, N, ...) gets some columns of it."""
+    with readable(path) as file:
+        features = file["features"]
+        digest = labels_digest(file["labels"][:])
+        for view, rows in blocks(features.shape, features.dtype):
+            block = features[view, rows]
+            digest.update(block.data)
+            if into is not None:
+                into[view, rows] = block[:, columns]
+        return str(digest.hexdigest())
+
+
+def _shown(file: h5py.File) -> list[tuple[Path, int, int]]:
+    """File and columns start..stop behind a virtual file, in order."""
+    folder, found = Path(file.filename).parent, []
+    for source in file["features"].virtual_sources():
+        low, high = source.src_space.get_select_bounds()
+        here = source.vspace.get_select_bounds()
+        found.append((here[0][2], (folder / source.file_name).resolve(), low[2], high[2] + 1))
+    return [(path, start, stop) for _, path, start, stop in sorted(found)]
+
+
+def _to_show(path: Path, members: list[dict[str, Any]], sources: list[Path]) -> list[tuple[Path, int, int]]:
+    """What write_virtual was told."""
+    return [(source.resolve(), *member["columns"][:2]) for source, member in zip(sources, members, strict=True)]
 
 
 def read_features(card: Card, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
@@ -214,27 +220,24 @@ def read_features(card: Card, split: str) -> tuple[npt.NDArray[Any], npt.NDArray
 UNREADABLE = (OSError, KeyError, RuntimeError, ValueError, AttributeError)  # what HDF5 raises for a damaged file
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[h5py.File]:
+    """Open for reading whole chunks, which HDF5's own cache would copy once more. Raises UserError if that fails."""
+    try:
+        with h5py.File(path, "r", rdcc_nbytes=0) as file:
+            yield file
+    except UNREADABLE as error:
+        raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
+
+
 def shape_of(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any]]:
     """Shape (V, N, D) and type of the features in a file. Raises UserError if they cannot be read."""
-    try:
-        with h5py.File(path, "r") as file:
-            views, count, depth = file["features"].shape
-            return (views, count, depth), file["features"].dtype
-    except UNREADABLE as error:
-        raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
-
-
-def _read_digest(path: Path) -> str:
-    try:
-        return file_digest(path)
-    except UNREADABLE as error:
-        raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
+    with readable(path) as file:
+        views, count, depth = file["features"].shape
+        return (views, count, depth), file["features"].dtype
 
 
 def _read(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
     """labels (N,) and features (V, N, D) of a file."""
-    try:
-        with h5py.File(path, "r") as file:
-            return file["labels"][:], file["features"][:]
-    except UNREADABLE as error:
-        raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
+    with readable(path) as file:
+        return file["labels"][:], file["features"][:]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rrl.cached import Data, Order, join
 from rrl.errors import UserError
+from rrl.logits import LogitsFile
 from rrl.randomness import generator
 from rrl.record import SELECTED_ON
 from rrl.schedule import Schedule, learning_rates
@@ -161,6 +162,16 @@ def scores_of(selection: Selection, data: Data) -> Iterator[npt.NDArray[np.float
 def all_scores(selection: Selection, data: dict[str, Data]) -> dict[str, npt.NDArray[np.float32]]:
     """Logits (N, C) of val and test by the head that was picked."""
     return {split: np.concatenate(list(scores_of(selection, data[split]))) for split in ("val", "test")}
+
+
+def write_scores(
+    file: LogitsFile, name: str, selection: Selection, data: dict[str, Data], classes: int
+) -> dict[str, Any]:
+    """Writes the logits of val and test by the head that was picked; returns them as datasets of the file."""
+    return {
+        split: file.add(name, split, (len(data[split].labels), classes), scores_of(selection, data[split]))
+        for split in ("val", "test")
+    }
 
 
 def grid_rows(settings: list[Setting], curve: Any, images: int) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -39,16 +39,12 @@ def for_inference(
     module = folded(trunk)
     kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
     module = module.to(device=device, dtype=kind).to(memory_format=torch.channels_last)
-    if compiled:
-        module = _compiled(module)
+    run = _compiled(module, batch_size) if compiled else module
 
     @torch.no_grad()
     def features(images: Tensor) -> Tensor:
-        count = len(images)
-        if compiled and count < batch_size:  # for another shape it would be compiled again
-            images = torch.cat([images, images.new_zeros(batch_size - count, *images.shape[1:])])
         there = on_device(images, device).to(kind).contiguous(memory_format=torch.channels_last)
-        return cast(Tensor, module(there))[:count].float().cpu()
+        return cast(Tensor, run(there)).float().cpu()
 
     return features
 
@@ -67,10 +63,26 @@ def folded(trunk: Trunk) -> nn.Module:
         return trunk.eval()
 
 
-def _compiled(module: nn.Module) -> Any:
-    """Compiled at its first call."""
+def _compiled(module: nn.Module, batch_size: int) -> Callable[[Tensor], Tensor]:
+    """Compiled at its first call, for batches of one size; the module itself, where the compiler fails."""
     import torch._inductor.config as inductor
 
     inductor.freezing = True  # weights are constants
     inductor.compile_threads = torch.get_num_threads()
-    return torch.compile(module, dynamic=False)
+    program: Callable[[Tensor], Tensor] = torch.compile(module, dynamic=False)
+
+    def run(images: Tensor) -> Tensor:
+        nonlocal program
+        count = len(images)
+        if program is module:
+            return program(images)
+        if count < batch_size:  # for another shape it would be compiled again
+            images = torch.cat([images, images.new_zeros(batch_size - count, *images.shape[1:])])
+        try:
+            return program(images.contiguous(memory_format=torch.channels_last))[:count]
+        except Exception as error:  # of a compiler that is not whole, or a disk that is full
+            print(f"not compiled: {' '.join(str(error).split())[:500]}", file=sys.stderr)
+            program = module
+            return program(images[:count])
+
+    return run

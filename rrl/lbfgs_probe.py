@@ -25,12 +25,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rrl.cached import Data, read_data
 from rrl.command import Command, boolean, count_or_all, run
 from rrl.device import prepare
 from rrl.errors import UserError
-from rrl.heads import Data, Selection, read_data, scores_of, trainings
-from rrl.logits import write_logits
-from rrl.record import entry, subject, write_record
+from rrl.heads import Selection, trainings, write_scores
+from rrl.logits import logits_file
+from rrl.record import SELECTED_ON, entry, subject, write_record
 from rrl.sweep import EPSILON, Heads, evaluate
 
 # Images of a slice. On a CPU a slice of 2048 features stays in its cache; on a GPU larger ones keep it busy.
@@ -51,9 +52,9 @@ class Fit:
 def slices(data: Data, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Features (B, D) in float32 and labels (B,) of `rows` images at a time, in all views. The features are gone when
     the next ones come: they have one place in memory."""
-    place = torch.empty(min(rows, len(data.labels)), data.features.shape[2], device=data.features.device)
-    for view in data.features:
-        for part, labels in zip(view.split(rows), data.labels.split(rows), strict=True):
+    place = torch.empty(min(rows, len(data.labels)), data.features.shape[2], device=data.device)
+    for view in range(data.features.shape[0]):
+        for part, labels in data.slices(rows, view):
             yield place[: len(part)].copy_(part), labels
 
 
@@ -69,9 +70,9 @@ class TrainingImages:
 
     @staticmethod
     def of(data: Data, batch_norm: bool, rows: int | None = None) -> "TrainingImages":
-        rows = rows or ROWS.get(data.features.device.type, ROWS["cuda"])
+        rows = rows or ROWS.get(data.device.type, ROWS["cuda"])
         views, count, depth = data.features.shape
-        mean, variance = torch.zeros(2, depth, dtype=torch.float64, device=data.features.device)
+        mean, variance = torch.zeros(2, depth, dtype=torch.float64, device=data.device)
         if not batch_norm:
             return TrainingImages(data, mean.float(), variance.float() + (1.0 - EPSILON), rows)
         for x, _ in slices(data, rows):
@@ -165,8 +166,8 @@ def fit_heads(
     each starts at the one before, which takes about two thirds of the iterations.
     """
     images = TrainingImages.of(data, batch_norm)
-    weight = torch.zeros(classes, data.features.shape[2], device=data.features.device)
-    bias = torch.zeros(classes, device=data.features.device)
+    weight = torch.zeros(classes, data.features.shape[2], device=data.device)
+    bias = torch.zeros(classes, device=data.device)
     heads = Heads.create(weight, bias, len(weight_decays), batch_norm)
     heads.mean, heads.variance = images.mean, images.variance
     fits = [Fit(weight_decay, 0, math.nan) for weight_decay in weight_decays]
@@ -188,7 +189,7 @@ def select(
     for rule in rules:
         selection = Selection(rule)
         part = data[selection.split]
-        correct, losses = evaluate(heads, part.features[0], part.labels)
+        correct, losses = evaluate(heads, part.slices(heads.rows()))
         for fit, loss in zip(fits, losses.tolist(), strict=True):
             if not math.isfinite(loss):
                 raise UserError(
@@ -228,28 +229,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     representation, iterations = arguments.representation, arguments.iterations
     data = read_data(representation, device)
     labels = {split: data[split].labels.cpu().numpy() for split in ("val", "test")}
-    entries, scores = [], {}
-    for shots in arguments.shots:
-        for rules, images in trainings(data, shots):
-            heads, fits = fit_heads(
-                images,
-                representation.facts["classes"],
-                arguments.weight_decays,
-                iterations,
-                arguments.tolerance,
-                arguments.batch_norm,
-            )
-            if cut := ", ".join(str(fit.weight_decay) for fit in fits if fit.iterations == iterations):
-                most = f"the most iterations, {iterations}, for weight decays {cut}"
-                print(f"shots {shots} {', '.join(rules)}: {most}", file=sys.stderr)
-            for rule, (selection, grid) in select(heads, fits, data, rules).items():
-                fit = fits[selection.setting]
-                selected = {"weight_decay": fit.weight_decay, "iterations": fit.iterations}
-                picked = scores_of(selection, data)
-                entries.append(entry(shots, rule, len(images.labels), picked, labels, selected, grid))
-                scores[f"{shots}/{rule}"] = picked
-                print(f"shots {shots} {rule}: {json.dumps(selected)} top1 {entries[-1]['top1']:.4f}", file=sys.stderr)
-    digest = write_logits(arguments.logits, scores, labels)
+    classes, entries = representation.facts["classes"], []
+    with logits_file(arguments.logits, len(SELECTED_ON) * len(arguments.shots), classes, labels) as file:
+        for shots in arguments.shots:
+            for rules, images in trainings(data, shots):
+                heads, fits = fit_heads(
+                    images, classes, arguments.weight_decays, iterations, arguments.tolerance, arguments.batch_norm
+                )
+                if cut := ", ".join(str(fit.weight_decay) for fit in fits if fit.iterations == iterations):
+                    most = f"the most iterations, {iterations}, for weight decays {cut}"
+                    print(f"shots {shots} {', '.join(rules)}: {most}", file=sys.stderr)
+                for rule, (selection, grid) in select(heads, fits, data, rules).items():
+                    fit = fits[selection.setting]
+                    selected = {"weight_decay": fit.weight_decay, "iterations": fit.iterations}
+                    scores = write_scores(file, f"{shots}/{rule}", selection, data, classes)
+                    entries.append(entry(shots, rule, len(images.labels), scores, labels, selected, grid))
+                    picked = f"{json.dumps(selected)} top1 {entries[-1]['top1']:.4f}"
+                    print(f"shots {shots} {rule}: {picked}", file=sys.stderr)
+        digest = file.finish(labels)
     write_record(arguments.output, job, subject(representation), "linear_probe", entries, digest, started)
 
 

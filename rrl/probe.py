@@ -22,9 +22,9 @@ from rrl.heads import (
     Setting,
     grid_rows,
     initial_head,
-    scores_of,
     train_heads,
     trainings,
+    write_scores,
 )
 from rrl.logits import logits_file
 from rrl.record import SELECTED_ON, entry, subject, write_record
@@ -59,12 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 for rule, selection in selections.items():
                     grid = grid_rows(settings, curves[selection.split], len(labels[selection.split]))
                     selected = asdict(settings[selection.setting]) | {"epoch": selection.epoch + 1}
-                    scores = {
-                        split: file.add(
-                            f"{shots}/{rule}", split, (len(labels[split]), classes), scores_of(selection, data[split])
-                        )
-                        for split in labels
-                    }
+                    scores = write_scores(file, f"{shots}/{rule}", selection, data, classes)
                     entries.append(entry(shots, rule, len(images.labels), scores, labels, selected, grid))
                     picked = f"{json.dumps(selected)} top1 {entries[-1]['top1']:.4f}"
                     print(f"shots {shots} {rule}: {picked}", file=sys.stderr)

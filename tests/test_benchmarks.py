@@ -17,7 +17,7 @@ def rows(module: str, *options: str) -> list[str]:
 def test_storage(tmp_path: Path) -> None:
     found = rows("storage", "--folder", str(tmp_path), "--images", "600", "--rows", "1000", "--rounds", "1")
     assert [row.split(",")[0].split(" of ")[0] for row in found] == [
-        "writing", "reading", "reading", "reading CAT10", "virtual file", "virtual file"
+        "writing", "reading by shuffled chunk", "reading CAT10", "virtual file", "virtual file"
     ]  # fmt: skip
     assert list(tmp_path.iterdir()) == []
 

@@ -17,7 +17,7 @@ from rrl.code_version import code_version
 from rrl.command import flags
 from rrl.compare_records import compare_records
 from rrl.errors import UserError
-from rrl.features import create, finish
+from rrl.features import create, file_digest, finish
 from rrl.heads import HeadTraining, Selection, Setting, initial_head, train_heads
 from rrl.library import SCHEDULE
 from rrl.library import probe as library_probe
@@ -79,7 +79,8 @@ def extracted(root: Path, name: str, features: Arrays, labels: Arrays, parameter
         create(folder / "partial", (views, count, width), "float32", labels[split])
         with h5py.File(folder / "partial", "r+") as file:
             file["features"][:] = features[split]
-        digests[split] = finish(folder / "partial", folder / f"{split}.h5", {})
+        digests[split] = file_digest(folder / "partial")
+        finish(folder / "partial", folder / f"{split}.h5", {"digest": digests[split]})
     facts = {"feature_dim": width, "digests": digests, "parameters": parameters, "seed": seed, "classes": CLASSES,
              "counts": COUNTS, "views": features["train"].shape[0]}  # fmt: skip
     card = folder.with_suffix(".json")

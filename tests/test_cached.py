@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rrl import cached
-from rrl.cached import Data, OnDisk, Order, join, read_data
+from rrl.cached import Columns, Data, OnDisk, Order, join, open_features, read_data
 from rrl.features import create
 from rrl.heads import HeadTraining, Setting, initial_head, train_heads, trainings
 from rrl.provenance import read_card
@@ -38,8 +38,10 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Dat
     for split, views, count in (("train", 2, 1300), ("val", 3, 700), ("test", 1, 300)):
         features = stored(tmp_path / f"{split}.h5", views, count)
         labels = torch.arange(count) % C
-        memory[split] = Data(torch.from_numpy(features), labels)
-        on_disk = OnDisk([(h5py.File(tmp_path / f"{split}.h5")["features"], 0)], views, [(0, D)], torch.device("cpu"))
+        memory[split] = Data(torch.from_numpy(features)[:, :, [2, 3, 4, 5, 0, 1]], labels)
+        # side by side: columns 2.. and columns ..2 of one file, as the features would be of two
+        file = open_features(tmp_path / f"{split}.h5")
+        on_disk = OnDisk([[Columns(file, 2, D), Columns(file, 0, 2)]], views, torch.device("cpu"))
         disk[split] = Data(on_disk, labels)
     return memory, disk
 
@@ -86,7 +88,7 @@ def test_columns_and_joined_files(data) -> None:
     for of in (memory, disk):
         both = join(of["train"], of["val"])
         assert tuple(both.features.shape) == (2, 2000, D)
-        narrow = both.with_columns([(4, 6), (0, 1)])
+        narrow = both.with_columns([(3, 6), (0, 1)])
         order = both.order(generator("test"))
         for start in range(0, 2000, 250):
             chosen = order.positions[start : start + 250]
@@ -94,7 +96,7 @@ def test_columns_and_joined_files(data) -> None:
             features, labels = both.batch(1, order, start, start + 250)
             assert torch.equal(features, expected)
             assert torch.equal(labels, torch.cat([memory["train"].labels, memory["val"].labels])[chosen])
-            assert torch.equal(narrow.batch(1, order, start, start + 250)[0], expected[:, [4, 5, 0]])
+            assert torch.equal(narrow.batch(1, order, start, start + 250)[0], expected[:, [3, 4, 5, 0]])
 
 
 def test_images_picked_from_disk(data) -> None:

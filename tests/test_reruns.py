@@ -446,7 +446,7 @@ MODULES = {
     "averaged_head": "averaged_head",
     "batches": "pretrain random_network distill finetune",
     "best_subset": "best_subset",
-    "cached": "probe best_subset two_stage",
+    "cached": "probe lbfgs_probe best_subset two_stage",
     "cells": "table figure",
     "checkpoint_formats": "convert user_network library_network",
     "checkpoints": "convert",
