@@ -60,10 +60,10 @@ def jpegs(count: int) -> Split:
     return Split(contents, np.arange(count) % 10, lambda content: Image.open(io.BytesIO(content)).convert("RGB"))
 
 
-def forwards(rounds: int) -> None:
+def forwards(count: int, rounds: int) -> None:
     """Of the network alone."""
     trunk = random_trunk()
-    images = torch.randn(32, 3, 224, 224)
+    images = torch.randn(count, 3, 224, 224)
     parts = images.split(BATCH_SIZE)
     start = time.perf_counter()
     ways = {
@@ -94,13 +94,15 @@ def forwards(rounds: int) -> None:
         line(f"forward, {name} / plain", ratio(seconds, name, "plain"), wanted.get(name), note)
 
 
-def end_to_end(rounds: int, folder: Path) -> None:
+def end_to_end(count: int, rounds: int, folder: Path) -> None:
     trunk = random_trunk()
     features_of = for_inference(trunk, "float32", CPU, True, BATCH_SIZE)
-    arrays = Split(np.random.default_rng(0).integers(0, 256, (64, 224, 224, 3), dtype=np.uint8), np.arange(64) % 10)
-    files = jpegs(64)
+    arrays = Split(
+        np.random.default_rng(0).integers(0, 256, (count, 224, 224, 3), dtype=np.uint8), np.arange(count) % 10
+    )
+    files = jpegs(count)
     batches = [
-        inputs(arrays, np.arange(start, start + BATCH_SIZE), TRANSFORM, None) for start in range(0, 64, BATCH_SIZE)
+        inputs(arrays, np.arange(start, start + BATCH_SIZE), TRANSFORM, None) for start in range(0, count, BATCH_SIZE)
     ]
     number = iter(range(10**6))
 
@@ -109,7 +111,7 @@ def end_to_end(rounds: int, folder: Path) -> None:
         extract_split(features_of, 2048, data, TRANSFORM, [None], "float16", BATCH_SIZE, path, CPU)
 
     theirs = timm.create_model("resnet50").eval().to(memory_format=torch.channels_last)
-    random = torch.randn(64, 3, 224, 224).contiguous(memory_format=torch.channels_last)
+    random = torch.randn(count, 3, 224, 224).contiguous(memory_format=torch.channels_last)
 
     def timm_benchmark() -> None:
         with torch.no_grad():
@@ -150,11 +152,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=64, help="in a round; a multiple of 32")
     arguments = parser.parse_args()
     prepare(arguments.threads)
-    forwards(arguments.rounds)
+    forwards(arguments.images // 2, arguments.rounds)
     with tempfile.TemporaryDirectory() as folder:
-        end_to_end(arguments.rounds, Path(folder))
+        end_to_end(arguments.images, arguments.rounds, Path(folder))
     decoding(arguments.rounds)
 
 

@@ -33,7 +33,7 @@ from rrl.inference import for_inference
 
 SIZES = {1: 10, 2: 1, 4: 1, 5: 1, 10: 1}  # networks in a representation -> how many such representations
 DECAYS = [0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1]
-NETWORKS, EPOCHS, CLASSES, DEPTH = 10, 28, 10, 2048
+EPOCHS, CLASSES, DEPTH = 28, 10, 2048
 CIFAR = 60_000
 PUBLISHED_BATCH = 32
 TRAINING = HeadTraining(EPOCHS, 0, 256, 0.9, True, {"name": "step", "milestones": [8, 16, 24], "factor": 0.1}, 0)
@@ -84,10 +84,10 @@ def published_epoch(networks: list[nn.Module], data: dict[str, Split], count: Co
                     head.eval()(features).argmax(1)
 
 
-def published(networks: list[nn.Module], data: dict[str, Split]) -> tuple[float, int]:
+def published(networks: list[nn.Module], data: dict[str, Split], sizes: dict[int, int]) -> tuple[float, int]:
     """Seconds and forward passes of the whole grid."""
     total, images = 0.0, 0
-    for size, representations in SIZES.items():
+    for size, representations in sizes.items():
         count = Count()
         seconds = seconds_of(lambda size=size, count=count: published_epoch(networks[:size], data, count))
         total += seconds * representations * EPOCHS * len(DECAYS)
@@ -129,27 +129,29 @@ def probe(members: range, data: dict[str, Split], folder: Path) -> None:
     train_heads(head, parts["train"], {"val": parts["test"]}, ["heldout"], settings, TRAINING, batch_norm=True)
 
 
-def probes(count: int, data: dict[str, Split], folder: Path) -> float:
+def probes(sizes: dict[int, int], data: dict[str, Split], folder: Path) -> float:
     """Seconds of all representations; of the single networks one is run, and counted ten times."""
-    return sum(times * seconds_of(lambda size=size: probe(range(size), data, folder)) for size, times in SIZES.items())
+    return sum(times * seconds_of(lambda size=size: probe(range(size), data, folder)) for size, times in sizes.items())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--images", type=int, default=256, help="half of them for training")
+    parser.add_argument("--images", type=int, default=64, help="half of them for training")
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="networks in a representation")
     arguments = parser.parse_args()
     prepare(arguments.threads)
     half = arguments.images // 2
     data = {"train": pictures(half, 0), "test": pictures(half, 1)}
-    networks = [random_trunk() for _ in range(NETWORKS)]
-    theirs, their_images = published(networks, data)
+    sizes = {size: SIZES[size] for size in arguments.sizes}
+    networks = [random_trunk() for _ in range(max(sizes))]
+    theirs, their_images = published(networks, data, sizes)
     count = Count()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         parts = [extraction(network, number, data, folder, count) for number, network in enumerate(networks)]
         compiling, extracting = (sum(column) for column in zip(*parts, strict=True))
-        probing = probes(half, data, folder)
+        probing = probes(sizes, data, folder)
     name = f"probe grid, {2 * half} images"
     line(
         f"{name}: published forward passes / ours",

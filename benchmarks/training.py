@@ -136,7 +136,7 @@ def told(case: Case, seconds: Seconds, steps: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--networks", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--images", type=int, help="in a round; default: 32 for resnet50, 7,680 for resnet8")
     parser.add_argument("--rounds", type=int, help="default: 3 for resnet50, 15 for resnet8")

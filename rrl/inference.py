@@ -69,20 +69,20 @@ def _compiled(module: nn.Module, batch_size: int) -> Callable[[Tensor], Tensor]:
 
     inductor.freezing = True  # weights are constants
     inductor.compile_threads = torch.get_num_threads()
-    program: Callable[[Tensor], Tensor] = torch.compile(module, dynamic=False)
+    program = cast(Callable[[Tensor], Tensor], torch.compile(module, dynamic=False))
 
     def run(images: Tensor) -> Tensor:
         nonlocal program
         count = len(images)
         if program is module:
-            return program(images)
+            return cast(Tensor, program(images))
         if count < batch_size:  # for another shape it would be compiled again
             images = torch.cat([images, images.new_zeros(batch_size - count, *images.shape[1:])])
         try:
             return program(images.contiguous(memory_format=torch.channels_last))[:count]
         except Exception as error:  # of a compiler that is not whole, or a disk that is full
             print(f"not compiled: {' '.join(str(error).split())[:500]}", file=sys.stderr)
-            program = module
+            program = cast(Callable[[Tensor], Tensor], module)
             return program(images[:count])
 
     return run
