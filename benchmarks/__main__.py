@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other: ratios, each with the limit that it is to reach. Half an hour on a quiet machine.
+"""All benchmarks, one after the other: ratios, each with the limit that it is to reach. Half an hour on a quiet host.
 
     python -m benchmarks
     python -m benchmarks --only sweep storage

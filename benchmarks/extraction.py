@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from benchmarks.ratios import interleaved, line, ratio
 from rrl.architectures import build_trunk
-from rrl.device import prepare
+from rrl.device import multiply_by_onednn, prepare
 from rrl.extract import extract_split
 from rrl.images import Split, inputs
 from rrl.inference import for_inference
@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64, help="in a round; a multiple of 32")
     arguments = parser.parse_args()
     prepare(arguments.threads)
+    multiply_by_onednn()
     forwards(arguments.images // 2, arguments.rounds)
     with tempfile.TemporaryDirectory() as folder:
         end_to_end(arguments.images, arguments.rounds, Path(folder))

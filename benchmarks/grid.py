@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from benchmarks.extraction import BATCH_SIZE, CPU, TRANSFORM, random_trunk
 from benchmarks.ratios import line
 from rrl.cached import Data, OnDisk
-from rrl.device import prepare
+from rrl.device import multiply_by_onednn, prepare
 from rrl.extract import extract_split
 from rrl.features import finish, write_virtual
 from rrl.heads import HeadTraining, Setting, initial_head, train_heads
@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="networks in a representation")
     arguments = parser.parse_args()
     prepare(arguments.threads)
+    multiply_by_onednn()
     half = arguments.images // 2
     data = {"train": pictures(half, 0), "test": pictures(half, 1)}
     sizes = {size: SIZES[size] for size in arguments.sizes}

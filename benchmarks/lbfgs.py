@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.ratios import interleaved, line, ratio
-from rrl.device import prepare
+from rrl.device import multiply_by_onednn, prepare
 from rrl.heads import Data, initial_head
 from rrl.lbfgs_probe import TrainingImages, fit_heads
 from rrl.randomness import generator, shuffled
@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument("--weight-decays", type=float, nargs="+", default=[1e-2, 1e-3, 1e-4])
     arguments = parser.parse_args()
     prepare(arguments.threads)
+    multiply_by_onednn()
     for classes in arguments.classes:
         data = made_up(arguments.images, arguments.depth, classes)
         for decay in arguments.weight_decays:

@@ -15,7 +15,7 @@ import yaml
 
 from rrl.architectures import Trunk
 from rrl.cached import Data
-from rrl.device import prepare
+from rrl.device import multiply_by_onednn, prepare
 from rrl.heads import HeadTraining, Setting, all_scores, initial_head, train_heads, trainings
 from rrl.images import Split, inputs, load_split
 from rrl.inference import for_inference
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--shots", type=int, default=SHOTS)
     arguments = parser.parse_args()
     prepare(1)
+    multiply_by_onednn()
     config = yaml.safe_load((arguments.folder / f"workflow/config/{arguments.config}.yaml").read_text())
     results = arguments.folder / config["results"]
     transform = parse_transform(config["targets"]["mnist"]["transform"])

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from benchmarks.ratios import interleaved, line, ratio
 from rrl.cached import Data, OnDisk
-from rrl.device import prepare
+from rrl.device import multiply_by_onednn, prepare
 from rrl.features import CHUNK, create, file_digest
 from rrl.heads import HeadTraining, Setting, initial_head, scores_of, train_heads
 from rrl.logits import logits_file
@@ -202,9 +202,11 @@ def main() -> None:
     if arguments.probe:
         *of, threads = arguments.probe
         prepare(threads)
+        multiply_by_onednn()
         probe(*of, arguments.folder)
         return
     prepare(arguments.threads)
+    multiply_by_onednn()
     with threadpool_limits(arguments.threads), tempfile.TemporaryDirectory() as folder:
         against_others(arguments.images, arguments.rounds)
         from_disk(arguments.stored, arguments.rounds, Path(folder))

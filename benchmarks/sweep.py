@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.ratios import interleaved, line, ratio
-from rrl.device import prepare
+from rrl.device import multiply_by_onednn, prepare
 from rrl.heads import initial_head
 from rrl.sweep import Heads, Sweep
 
@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     arguments = parser.parse_args()
     prepare(arguments.threads)
+    multiply_by_onednn()
     for (depth, classes), wanted in WANTED.items():
         torch.manual_seed(0)
         labels = torch.arange(BATCH_SIZE) % classes

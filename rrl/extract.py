@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from rrl.command import Command, run
-from rrl.device import ahead, prepare
+from rrl.device import ahead, multiply_by_onednn, prepare
 from rrl.features import UNREADABLE, check_fits, create, finish, labels_digest, views_of
 from rrl.files import canonical_json, write_text
 from rrl.images import Split, inputs, load_split
@@ -153,6 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments, job = command.parse(argv)
 
     device = prepare(arguments.threads)
+    multiply_by_onednn()
     transform = parse_transform(arguments.transform)
     trunk = load_trunk(arguments.network, transform)
     target, network = arguments.target, arguments.network

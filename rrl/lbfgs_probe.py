@@ -27,7 +27,7 @@ from torch import Tensor
 
 from rrl.cached import Data, read_data
 from rrl.command import Command, boolean, count_or_all, run
-from rrl.device import prepare
+from rrl.device import multiply_by_onednn, prepare
 from rrl.errors import UserError
 from rrl.heads import Selection, trainings, write_scores
 from rrl.logits import logits_file
@@ -226,6 +226,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     started = time.monotonic()
 
     device = prepare(arguments.threads)
+    multiply_by_onednn()
     representation, iterations = arguments.representation, arguments.iterations
     data = read_data(representation, device)
     labels = {split: data[split].labels.cpu().numpy() for split in ("val", "test")}

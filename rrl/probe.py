@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rrl.cached import read_data
 from rrl.command import Command, boolean, build, count_or_all, run
-from rrl.device import prepare
+from rrl.device import multiply_by_onednn, prepare
 from rrl.heads import (
     HEAD_TRAINING_FLAGS,
     HeadTraining,
@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     started = time.monotonic()
 
     device = prepare(arguments.threads)
+    multiply_by_onednn()
     representation, training = arguments.representation, build(HeadTraining, arguments)
     data = read_data(representation, device)
     labels = {split: data[split].labels.cpu().numpy() for split in ("val", "test")}

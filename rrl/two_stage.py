@@ -17,7 +17,7 @@ import torch
 
 from rrl.cached import Data, read_data
 from rrl.command import Command, build, run
-from rrl.device import prepare
+from rrl.device import multiply_by_onednn, prepare
 from rrl.heads import HEAD_TRAINING_FLAGS, HeadTraining, Setting, all_scores, grid_rows, train_heads, trainings
 from rrl.logits import Labels, Scores, write_logits
 from rrl.record import entry, write_record
@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     started = time.monotonic()
 
     device = prepare(arguments.threads)
+    multiply_by_onednn()
     training = build(HeadTraining, arguments)
     best: dict[str, tuple[float, float]] = {}
     entries: dict[str, dict[str, Any]] = {}
