@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import batch_norm, cross_entropy
 
+from rrl.features import CHUNK
+
 EPSILON = 1e-5  # of torch.nn.BatchNorm1d
 STATISTICS_MOMENTUM = 0.1  # of torch.nn.BatchNorm1d
 GROUP = 1_000_000  # weights of the heads that one product is made for: what is made of them stays in the caches
@@ -69,7 +71,8 @@ class Heads:
     def rows(self) -> int:
         """Images that are evaluated at once."""
         settings, classes, depth = self.weight.shape
-        return min(8192, max(1, AT_ONCE // max(settings * classes, depth)))
+        rows = min(8192, max(1, AT_ONCE // max(settings * classes, depth)))
+        return rows // CHUNK * CHUNK or rows  # whole chunks of files, where that can be
 
 
 def logits(heads: Heads, x: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from conftest import CLONE
 
+from benchmarks.__main__ import OPTIONS
+
 
 def rows(module: str, *options: str) -> list[str]:
     command = [sys.executable, "-m", f"benchmarks.{module}", *options]
@@ -38,3 +40,29 @@ def test_workflow(tmp_path: Path) -> None:
 def test_demo(tiny: Path) -> None:
     found = rows("demo", "--folder", str(tiny), "--results", "results/tiny")
     assert len(found) == 1
+
+
+def test_probes() -> None:
+    found = rows("probes", "--rounds", "1", "--images", "300", "--stored", "2000", "--large", "512", "64")
+    assert len(found) == 7
+
+
+def test_grid() -> None:
+    assert len(rows("grid", "--images", "32", "--sizes", "1")) == 2  # and a row whose name has no comparison
+
+
+def test_extraction() -> None:
+    assert len(rows("extraction", "--images", "32", "--rounds", "1")) == 8
+
+
+def test_precision(tiny: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.precision", "--folder", str(tiny), "--config", "tiny"]
+    command += ["--targets", "mnist", "--shots", "10"]
+    output = subprocess.run(command, cwd=CLONE, capture_output=True, text=True, check=True).stdout
+    assert output.count(", bfloat16 ") == output.count("probe of ") == 2
+
+
+def test_bench_names_every_benchmark_that_compares() -> None:
+    """The others have pages of their own."""
+    modules = {path.stem for path in (CLONE / "benchmarks").glob("*.py") if "line(" in path.read_text()}
+    assert modules - {"ratios"} | {"precision"} == set(OPTIONS)

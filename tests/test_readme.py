@@ -18,9 +18,10 @@ COMMANDS = sorted(
     }
 )
 # Run by others: `make test` runs this test, test_demo.py runs `make demo`, test_accept_refactor.py the command behind
-# `make accept-refactor`, tests/cluster the commands on Slurm with another config, test_kills.py the harnesses.
+# `make accept-refactor`, tests/cluster the commands on Slurm with another config, test_kills.py the harnesses,
+# test_benchmarks.py what is behind `make bench`.
 ELSEWHERE = {
-    "make test", "make test-slurm", "make demo", "make setup TORCH=cpu", "make accept-refactor",
+    "make test", "make test-slurm", "make bench", "make demo", "make setup TORCH=cpu", "make accept-refactor",
     "python tests/kills.py --kills 50 --seed 1", "python tests/flips.py --flips 200 --seed 1",
     "snakemake --profile slurm results/table1.csv", "snakemake --profile slurm results/table2.csv",
 }  # fmt: skip
