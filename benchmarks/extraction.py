@@ -12,8 +12,11 @@ import argparse
 import io
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from benchmarks.ratios import interleaved, line, ratio
+from benchmarks.ratios import interleaved, line, most_memory, ratio
 from rrl.architectures import build_trunk
 from rrl.device import multiply_by_onednn, prepare
 from rrl.extract import extract_split
@@ -148,18 +151,46 @@ def decoding(rounds: int) -> None:
     line(f"the same by {cores} threads / by one", ratio(seconds, "all", "one"), 0.8 * cores)
 
 
+def memory(count: int) -> None:
+    """What an extraction of pictures needs at most, from few to many, each in a process of its own."""
+    peaks = []
+    for factor in (1, 4, 16):
+        command = [sys.executable, "-m", "benchmarks.extraction", "--memory", str(count * factor)]
+        peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]))
+    note = ", ".join(f"{peak / 2**20:,.0f}" for peak in peaks) + " MB"
+    line(f"memory of an extraction, {count:,} pictures / 16 times as many", peaks[0] / peaks[2], 0.9, note)
+
+
+def extract_many(count: int, folder: Path) -> None:
+    """Prints the most memory of this process, of pictures of 32 pixels and a small network."""
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    pictures = Split(np.arange(count), np.arange(count) % 10, lambda number: Image.fromarray(pixels + number % 7))
+    transform = replace(TRANSFORM, size=32, resize=32)
+    trunk = build_trunk("resnet8rgb")
+    features_of = for_inference(trunk, "float32", CPU, False, 250)
+    extract_split(features_of, trunk.feature_dim, pictures, transform, [None], "float16", 250, folder / "a.h5", CPU)
+    print(most_memory())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=64, help="in a round; a multiple of 32")
+    parser.add_argument("--pictures", type=int, default=2000, help="the fewest of which memory is measured")
+    parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     prepare(arguments.threads)
     multiply_by_onednn()
+    if arguments.memory:
+        with tempfile.TemporaryDirectory() as folder:
+            extract_many(arguments.memory, Path(folder))
+        return
     forwards(arguments.images // 2, arguments.rounds)
     with tempfile.TemporaryDirectory() as folder:
         end_to_end(arguments.images, arguments.rounds, Path(folder))
     decoding(arguments.rounds)
+    memory(arguments.pictures)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ The features are made up: class means and noise, 2,048 of them, as of a resnet50
 
 import argparse
 import math
-import re
 import subprocess
 import sys
 import tempfile
@@ -30,7 +29,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from benchmarks.ratios import interleaved, line, ratio
+from benchmarks.ratios import interleaved, line, most_memory, ratio
 from rrl.cached import Data, OnDisk
 from rrl.device import multiply_by_onednn, prepare
 from rrl.features import CHUNK, create, file_digest
@@ -170,12 +169,6 @@ def probe(count: int, depth: int, classes: int, steps: int, folder: Path) -> Non
             file.add("all/heldout", split, (2048, classes), scores_of(selections["heldout"], val))
         file.finish(labels)
     print(most_memory() - before - 2 * 4 * len(SETTINGS) * classes * depth)
-
-
-def most_memory() -> int:
-    """Bytes that this process had at most (getrusage would tell the parent's, where those were more)."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])
 
 
 def memory(count: int, depth: int, classes: int, folder: Path) -> None:

@@ -1,8 +1,10 @@
 """Ratios of times, measured in turn: other work on the machine slows all of them alike."""
 
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 Seconds = dict[str, list[float]]
 
@@ -30,3 +32,9 @@ def line(what: str, found: float, wanted: float | None, note: str = "") -> None:
     goal = "" if wanted is None else f"{wanted:.2f}"
     mark = "" if wanted is None or found >= wanted else "below"
     print(f"{what:<72} {found:>8.2f} {goal:>8} {mark:<6} {note}")
+
+
+def most_memory() -> int:
+    """Bytes that this process had at most (getrusage would tell the parent's, where those were more)."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])

@@ -52,7 +52,7 @@ def test_grid() -> None:
 
 
 def test_extraction() -> None:
-    assert len(rows("extraction", "--images", "32", "--rounds", "1")) == 8
+    assert len(rows("extraction", "--images", "32", "--rounds", "1", "--pictures", "50")) == 9
 
 
 def test_precision(tiny: Path) -> None:
