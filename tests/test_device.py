@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 
-from rrl.device import ahead, multiply_by_onednn
+from rrl.device import ahead, multiply_by_onednn, prepare
 
 GPU = torch.device("cuda")
 
@@ -46,6 +47,10 @@ def test_an_error_comes_where_the_item_would() -> None:
         next(items)
 
 
+def products() -> Any:
+    return torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+
+
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="a torch without oneDNN")
 def test_products_by_onednn_are_as_exact_as_others() -> None:
     multiply_by_onednn()
@@ -56,7 +61,11 @@ def test_products_by_onednn_are_as_exact_as_others() -> None:
 
 
 def test_where_onednn_rounds_more_torchs_own_products_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     monkeypatch.setattr("rrl.device.ERROR", 0.0)
     multiply_by_onednn()
-    assert products.fp32_precision == "ieee"
+    assert products().fp32_precision == "none"
+
+
+def test_a_training_multiplies_by_torchs_own_products_whatever_ran_before_it() -> None:
+    multiply_by_onednn()
+    assert prepare(torch.get_num_threads()).type == "cuda" or products().fp32_precision == "none"

@@ -23,24 +23,22 @@ BUSY = 0.3  # seconds; a thread that only helps with imports is not
 
 
 @pytest.fixture(scope="module")
-def commands(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[str]]]:
-    """A copy of the tiny experiment, and the flags of a job of each stage, as the workflow would start it."""
-    clone = tmp_path_factory.mktemp("threads") / "clone"
-    shutil.copytree(tiny, clone, symlinks=True)
-    output = snakemake(clone, options=("--dry-run", "--printshellcmds", "--forceall"), quiet=False)
+def commands(tiny: Path) -> dict[str, list[str]]:
+    """The flags of a job of each stage, as the workflow would start it."""
+    output = snakemake(tiny, options=("--dry-run", "--printshellcmds", "--forceall"), quiet=False)
     found: dict[str, list[str]] = {}
     for stage, flags in re.findall(r"-m rrl\.(\w+) (.*?) 2> ", output):
         found.setdefault(stage, shlex.split(flags))
-    return clone, found
+    return found
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("stage", ["pretrain", "extract", "probe", "finetune"])
 def test_a_job_computes_by_the_threads_that_it_is_given(
-    commands: tuple[Path, dict[str, list[str]]], stage: str, threads: int
+    tiny: Path, tmp_path: Path, commands: dict[str, list[str]], stage: str, threads: int
 ) -> None:
-    clone, flags = commands
-    words = list(flags[stage])
+    clone = shutil.copytree(tiny, tmp_path / "clone", symlinks=True)
+    words = list(commands[stage])
     words[words.index("--threads") + 1] = str(threads)
     if "--epochs" in words:
         words[words.index("--epochs") + 1] = "8"  # more work than starting
