@@ -164,7 +164,9 @@ def memory(count: int) -> None:
 def extract_many(count: int, folder: Path) -> None:
     """Prints the most memory of this process, of pictures of 32 pixels and a small network."""
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    pictures = Split(np.arange(count), np.arange(count) % 10, lambda number: Image.fromarray(pixels + number % 7))
+    pictures = Split(
+        np.arange(count), np.arange(count) % 10, lambda number: Image.fromarray(pixels + np.uint8(number % 7))
+    )
     transform = replace(TRANSFORM, size=32, resize=32)
     trunk = build_trunk("resnet8rgb")
     features_of = for_inference(trunk, "float32", CPU, False, 250)

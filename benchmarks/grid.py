@@ -16,14 +16,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks.extraction import BATCH_SIZE, CPU, TRANSFORM, random_trunk
 from benchmarks.ratios import line
-from rrl.cached import Data, OnDisk
+from rrl.cached import Columns, Data, OnDisk, open_features
 from rrl.device import multiply_by_onednn, prepare
 from rrl.extract import extract_split
 from rrl.features import finish, write_virtual
@@ -118,12 +117,10 @@ def probe(members: range, data: dict[str, Split], folder: Path) -> None:
     """A representation, and the heads of all weight decays."""
     parts = {}
     for split, images in data.items():
-        path = folder / f"cat-{split}.h5"
-        sources = [(folder / f"{number}-{split}.h5", 0, DEPTH) for number in members]
-        write_virtual(path, sources, (1, len(images.labels)), "float16")
-        features = OnDisk([(h5py.File(path)["features"], 0)], 1, [(0, DEPTH * len(members))], CPU)
+        path, paths = folder / f"cat-{split}.h5", [folder / f"{number}-{split}.h5" for number in members]
+        write_virtual(path, [(member, 0, DEPTH) for member in paths], (1, len(images.labels)), "float16")
+        features = OnDisk([[Columns(open_features(member), 0, DEPTH) for member in paths]], 1, CPU)
         parts[split] = Data(features.read(0, 0, len(images.labels))[None], torch.from_numpy(images.labels))
-        features.parts[0][0].file.close()
     settings = [Setting(0.01, decay) for decay in DECAYS]
     head = initial_head(CLASSES, DEPTH * len(members), 0)
     train_heads(head, parts["train"], {"val": parts["test"]}, ["heldout"], settings, TRAINING, batch_norm=True)

@@ -30,7 +30,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from benchmarks.ratios import interleaved, line, most_memory, ratio
-from rrl.cached import Data, OnDisk
+from rrl.cached import Columns, Data, OnDisk, open_features
 from rrl.device import multiply_by_onednn, prepare
 from rrl.features import CHUNK, create, file_digest
 from rrl.heads import HeadTraining, Setting, initial_head, scores_of, train_heads
@@ -129,7 +129,7 @@ def stored(path: Path, count: int, depth: int, classes: int) -> Data:
     with h5py.File(path, "r+") as file:
         for start in range(0, count, CHUNK):
             file["features"][0, start : start + CHUNK] = chunk[: min(CHUNK, count - start)]
-    features = OnDisk([(h5py.File(path)["features"], 0)], 1, [(0, depth)], CPU)
+    features = OnDisk([[Columns(open_features(path), 0, depth)]], 1, CPU)
     return Data(features, torch.from_numpy(labels))
 
 
