@@ -118,7 +118,7 @@ def _(of: Clone, cluster: Cluster) -> None:
 
 @fault("time limit")
 def _(of: Clone, cluster: Cluster) -> None:
-    """Slurm looks for jobs to warn every half a minute: until then the training is held up."""
+    """Slurm looks for jobs to warn every half a minute, or a little later: until then the training is held up."""
     less = ("--set-resources", "pretrain:runtime=1", "pretrain:slurm_partition=gpu")
     process = of.start(RECORD, options=less)
     of.training()
@@ -126,7 +126,7 @@ def _(of: Clone, cluster: Cluster) -> None:
     here = [pid for pid in ids if os.path.realpath(f"/proc/{pid}/cwd") == os.path.realpath(of.folder)]
     for pid in here:
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(32)
+    time.sleep(45)
     for pid in here:
         with contextlib.suppress(ProcessLookupError):  # Slurm lets go of them before it warns
             os.kill(pid, signal.SIGCONT)
