@@ -170,10 +170,13 @@ def check_split(representation: Card, split: str, into: npt.NDArray[Any] | None 
         at += stop - start
         if _digest(source, slice(start, stop), columns) != member["digests"][split]:
             raise UserError(f"{source}: not the content that {path} was built from; {remake(source)}")
-    with readable(path) as file, readable(sources[0]) as first:
+    with readable(sources[0]) as file:
+        expected_labels = file["labels"][:]
+    with readable(path) as file:
         labels: npt.NDArray[np.int64] = file["labels"][:]
-        if not np.array_equal(labels, first["labels"][:]) or _shown(file) != _to_show(path, members, sources):
-            raise UserError(f"{path}: not the features and labels of its members; {remake(path)}")
+        shown = _shown(file)
+    if not np.array_equal(labels, expected_labels) or shown != _to_show(path, members, sources):
+        raise UserError(f"{path}: not the features and labels of its members; {remake(path)}")
     return labels
 
 

@@ -197,6 +197,19 @@ def test_a_spoilt_virtual_file_is_refused(moved: Path) -> None:
         read_split(card, "test")
 
 
+def test_a_plain_file_in_place_of_a_virtual_one_is_named_itself(moved: Path) -> None:
+    """Not a member, whose rebuilding would mend nothing."""
+    card = read_card(moved / "representations/mnist/cat2.json")
+    path = moved / "representations/mnist/cat2/test.h5"
+    with h5py.File(path) as file:
+        features, labels = file["features"][:], file["labels"][:]
+    path.unlink()
+    with h5py.File(path, "w") as file:
+        file["features"], file["labels"] = features, labels
+    with pytest.raises(UserError, match=r"representations/mnist/cat2/test\.h5: .*rm -f .*cat2/test\.h5"):
+        read_split(card, "test")
+
+
 @pytest.mark.parametrize("spoilt", ["features", "labels", "structure", "done"])
 def test_what_was_damaged_between_kill_and_resume_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], spoilt: str
