@@ -138,4 +138,8 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
         what = str(error) if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
         _say(f"{what}; mend that, then run the same command again")
     finally:
+        if "LOCAL_RANK" in os.environ:  # set by torchrun
+            from rrl.processes import leave
+
+            leave()
         gc.freeze()  # the process ends here: looking for garbage among torch's objects takes a third of a second

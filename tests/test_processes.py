@@ -30,7 +30,7 @@ IN_DOUBLE = """
 import sys, torch
 from rrl.architectures import Network, build_trunk
 from rrl.distill import distillation
-from rrl.processes import meet
+from rrl.processes import leave, meet
 from rrl.train import CLASSIFICATION, Recipe, train
 from rrl.training_state import Unsaved
 torch.set_num_threads(1)
@@ -50,6 +50,7 @@ objective = CLASSIFICATION if kind == "labels" else distillation(2.0)
 train(network, batches, -(-300 // size), recipe, torch.device("cpu"), lambda epoch: None, objective, unsaved)
 if unsaved.processes.first:
     torch.save(network.state_dict(), path)
+leave()
 """
 
 
