@@ -4,10 +4,12 @@
 
 The features are made up: class means and noise, 2,048 of them, as of a resnet50.
 
+- Ours is the protocol of the paper by SGD, and the convex problem by L-BFGS (solver: lbfgs).
 - CLIP_benchmark's way (github.com/LAION-AI/CLIP_benchmark, metrics/linear_probe.py): on cached features one training
-  per weight decay, of torch.nn.Linear by AdamW, with a DataLoader that fetches one image after the other. The same
-  weight decays and epochs as ours.
-- scikit-learn's LogisticRegression, with its defaults, once per weight decay d: C = 1 / (d N).
+  per weight decay, of torch.nn.Linear by AdamW, with a DataLoader that fetches one image after the other, and torch's
+  own products of float32. The same weight decays and epochs as ours.
+- scikit-learn's LogisticRegression, with its defaults, once per weight decay d: C = 1 / (d N). L-BFGS has the same most
+  iterations, 100, for each.
 - An epoch from an HDF5 file, which the system keeps in memory, against one from a tensor.
 - Peak memory of a process that trains six heads from a file of N, 4 N, 16 N images; and of six heads of 8,142 classes
   on 20,480 features (iNaturalist 2018, CAT10), where it is what comes on top of the heads and their momentum.
@@ -33,12 +35,14 @@ from benchmarks.ratios import interleaved, line, most_memory, ratio
 from rrl.cached import Columns, Data, OnDisk, open_features
 from rrl.device import multiply_by_onednn, prepare
 from rrl.features import CHUNK, create, file_digest
-from rrl.heads import HeadTraining, Setting, initial_head, scores_of, train_heads
+from rrl.heads import HeadTraining, Selection, Setting, initial_head, scores_of, train_heads
+from rrl.lbfgs_probe import fit_heads, select
 from rrl.logits import logits_file
 
 DECAYS = [0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1]
 SETTINGS = [Setting(0.01, decay) for decay in DECAYS]
 DEPTH, EPOCHS = 2048, 28
+ITERATIONS, TOLERANCE = 100, 1e-4  # of L-BFGS
 CPU = torch.device("cpu")
 GIGABYTE = 2**30
 STEP = {"name": "step", "milestones": [8, 16, 24], "factor": 0.1}
@@ -52,16 +56,28 @@ def made_up(count: int, classes: int, seed: int) -> Data:
     return Data((centres[labels] * 0.12 + noise).relu_()[None].half(), labels)
 
 
-def ours(data: dict[str, Data], classes: int) -> float:
+def by_sgd(data: dict[str, Data], classes: int) -> float:
     """Accuracy on test."""
+    multiply_by_onednn()
     training = HeadTraining(EPOCHS, 0, 256, 0.9, True, STEP, 0)
     head = initial_head(classes, DEPTH, 0)
     selections, _ = train_heads(head, data["train"], data, ["heldout"], SETTINGS, training, batch_norm=True)
-    logits = np.concatenate(list(scores_of(selections["heldout"], data["test"])))
-    return float((logits.argmax(1) == data["test"].labels.numpy()).mean())
+    return _on_test(selections["heldout"], data["test"])
+
+
+def by_lbfgs(data: dict[str, Data], classes: int) -> float:
+    multiply_by_onednn()
+    heads, fits = fit_heads(data["train"], classes, DECAYS, ITERATIONS, TOLERANCE, batch_norm=True)
+    return _on_test(select(heads, fits, data, ["heldout"])["heldout"].selection, data["test"])
+
+
+def _on_test(selection: Selection, test: Data) -> float:
+    logits = np.concatenate(list(scores_of(selection, test)))
+    return float((logits.argmax(1) == test.labels.numpy()).mean())
 
 
 def one_run_per_weight_decay(data: dict[str, Data], classes: int) -> float:
+    prepare(torch.get_num_threads())  # torch's own products
     best = (-1.0, -1.0)
     for decay in DECAYS:
         features = data["train"].features[0].float()
@@ -108,17 +124,16 @@ def against_others(count: int, rounds: int) -> None:
         def ways(data: dict[str, Data] = data, classes: int = classes, found: dict[str, float] = found) -> dict:
             return {
                 way.__name__: lambda way=way: found.update({way.__name__: way(data, classes)})
-                for way in (ours, one_run_per_weight_decay, scikit_learn)
+                for way in (by_sgd, by_lbfgs, one_run_per_weight_decay, scikit_learn)
             }
 
         seconds = interleaved(ways(), rounds)
-        accuracies = "; ".join(f"{name} {100 * top1:.1f} %" for name, top1 in found.items())
         shape = f"{count:,} x {DEPTH}, {classes} classes"
-        line(
-            f"probes of 6 weight decays / one run each, {shape}", ratio(seconds, "ours", "one_run_per_weight_decay"),
-            3, accuracies,
-        )  # fmt: skip
-        line(f"probes of 6 weight decays / scikit-learn, {shape}", ratio(seconds, "ours", "scikit_learn"), 3)
+        for way in ("by_sgd", "by_lbfgs"):
+            for other, name in (("one_run_per_weight_decay", "one run each"), ("scikit_learn", "scikit-learn")):
+                what = f"6 weight decays {way.replace('_', ' ')} / {name}, {shape}"
+                note = f"accuracy {100 * found[way]:.1f} %, theirs {100 * found[other]:.1f} %"
+                line(what, ratio(seconds, way, other), 3, note)
 
 
 def stored(path: Path, count: int, depth: int, classes: int) -> Data:
@@ -199,9 +214,9 @@ def main() -> None:
         probe(*of, arguments.folder)
         return
     prepare(arguments.threads)
-    multiply_by_onednn()
     with threadpool_limits(arguments.threads), tempfile.TemporaryDirectory() as folder:
         against_others(arguments.images, arguments.rounds)
+        multiply_by_onednn()
         from_disk(arguments.stored, arguments.rounds, Path(folder))
         memory(arguments.stored // 2, *arguments.large, Path(folder))
 

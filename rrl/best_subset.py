@@ -9,11 +9,10 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from rrl.cached import Data, read_data
-from rrl.command import Command, boolean, build, count_or_all, run
+from rrl.command import build, run
 from rrl.device import multiply_by_onednn, prepare
 from rrl.heads import (
     HEAD_TRAINING_FLAGS,
@@ -21,11 +20,12 @@ from rrl.heads import (
     Selection,
     Setting,
     all_scores,
+    images_of,
     initial_head,
     train_heads,
-    trainings,
 )
 from rrl.logits import write_logits
+from rrl.probes import probe_command
 from rrl.provenance import Card
 from rrl.record import Subject, entry, subject, write_record
 
@@ -97,16 +97,9 @@ def picked_subject(representation: Card, picked: set[str]) -> Subject:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    command = Command("best_subset", __doc__)
-    command.card("--representation", "card of the representation of all networks")
-    command.setting("--shots", count_or_all, "training images per class, each a search of its own, or all", many=True)
+    command = probe_command("best_subset", __doc__)
     command.setting("--learning-rates", float, "base learning rates of the grid", many=True)
-    command.setting("--weight-decays", float, "weight decays of the grid", many=True)
     command.fields(HeadTraining, HEAD_TRAINING_FLAGS)
-    command.setting("--batch-norm", boolean, "batch norm in front of the linear layer: true or false")
-    command.place("--threads", int, "threads of each process")
-    command.place("--logits", Path, "logits to write")
-    command.place("--output", Path, "record to write")
     arguments, job = command.parse(argv)
     started = time.monotonic()
 
@@ -118,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = [Setting(rate, decay) for rate in arguments.learning_rates for decay in arguments.weight_decays]
     entries, scores, picked = [], {}, set()
     for shots in arguments.shots:
-        images = next(images for rules, images in trainings(data, shots) if "heldout" in rules)
+        images = images_of(data, shots, "heldout")
         search = Search(representation, data, images, settings, training, arguments.batch_norm)
         members, selection, steps = search.run()
         selected = {"members": search.names(members), **search.found(selection)}

@@ -151,6 +151,11 @@ def trainings(data: dict[str, Data], shots: int | str) -> list[tuple[list[str], 
     return [(["heldout", "paper"], train.take(chosen))]
 
 
+def images_of(data: dict[str, Data], shots: int | str, rule: str) -> Data:
+    """The images that a rule trains on."""
+    return next(images for rules, images in trainings(data, shots) if rule in rules)
+
+
 def scores_of(selection: Selection, data: Data) -> Iterator[npt.NDArray[np.float32]]:
     """Logits (rows, C) of a split by the head that was picked, block by block."""
     head = selection.head

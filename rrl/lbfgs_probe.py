@@ -13,25 +13,19 @@ so it could take over the size of the weights, and their decay would mean nothin
 The rules train and pick on the same images as in the stage `probe`.
 """
 
-import json
 import math
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from rrl.cached import Data, read_data
-from rrl.command import Command, boolean, count_or_all, run
-from rrl.device import multiply_by_onednn, prepare
+from rrl.cached import Data
+from rrl.command import run
 from rrl.errors import UserError
-from rrl.heads import Selection, trainings, write_scores
-from rrl.logits import logits_file
-from rrl.record import SELECTED_ON, entry, subject, write_record
+from rrl.heads import Selection
+from rrl.probes import Picked, probe_command, write_probes
 from rrl.sweep import EPSILON, Heads, evaluate
 
 # Images of a slice. On a CPU a slice of 2048 features stays in its cache; on a GPU larger ones keep it busy.
@@ -107,7 +101,9 @@ def minimise(
 
     Ends once the gradient shows that what is left to the minimum is less than the fraction `tolerance` of the objective
     (with weight decay d it is at most |gradient|^2 / 2 d), or SLOW iterations lowered the objective by less than that,
-    or after `iterations`. Raises UserError if the loss is not finite.
+    or after `iterations`. Without weight decay the objective of classes that can be told apart has no minimum, and goes
+    towards 0: what is left is told against the objective of a head of zeros. Raises UserError if the loss is not
+    finite.
     """
     head = weight, bias
     evaluated: tuple[Tensor, Tensor] | None = None
@@ -137,6 +133,8 @@ def minimise(
     path = [closure()]
     while len(path) <= iterations:
         assert weight.grad is not None and bias.grad is not None
+        if weight_decay == 0 and path[-1] <= tolerance * math.log(len(bias)):
+            break
         enough = tolerance * path[-1]
         if _squares(weight.grad, bias.grad) <= 2 * weight_decay * enough:
             break
@@ -177,11 +175,9 @@ def fit_heads(
     return heads, fits
 
 
-def select(
-    heads: Heads, fits: list[Fit], data: dict[str, Data], rules: Sequence[str]
-) -> dict[str, tuple[Selection, list[dict[str, Any]]]]:
-    """Rule -> the head that it picks, and its grid: each weight decay with iterations and objective of its training,
-    and top1 and loss on the images that the rule picks on. A split is evaluated only if a rule picks on it.
+def select(heads: Heads, fits: list[Fit], data: dict[str, Data], rules: Sequence[str]) -> dict[str, Picked]:
+    """What each rule picks. The grid: each weight decay with iterations and objective of its training, and top1 and
+    loss on the images that the rule picks on. A split is evaluated only if a rule picks on it.
 
     Raises UserError if a loss there is not finite.
     """
@@ -207,48 +203,29 @@ def select(
             }
             for fit, right, loss in zip(fits, correct.tolist(), losses.tolist(), strict=True)
         ]
-        picked[rule] = selection, grid
+        fit = fits[selection.setting]
+        selected = {"weight_decay": fit.weight_decay, "iterations": fit.iterations}
+        picked[rule] = Picked(selection, selected, grid)
     return picked
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    command = Command("lbfgs_probe", __doc__)
-    command.card("--representation", "card of the representation")
-    command.setting("--shots", count_or_all, "training images per class, each a probe of its own, or all", many=True)
+    command = probe_command("lbfgs_probe", __doc__)
     command.setting("--iterations", int, "of L-BFGS for each weight decay, at most")
     command.setting("--tolerance", float, "fraction of the objective that may be left to its minimum, about")
-    command.setting("--weight-decays", float, "weight decays of the grid", many=True)
-    command.setting("--batch-norm", boolean, "standardise the features, without affine part: true or false")
-    command.place("--threads", int, "threads of each process")
-    command.place("--logits", Path, "logits to write")
-    command.place("--output", Path, "record to write")
     arguments, job = command.parse(argv)
-    started = time.monotonic()
+    classes, iterations = arguments.representation.facts["classes"], arguments.iterations
 
-    device = prepare(arguments.threads)
-    multiply_by_onednn()
-    representation, iterations = arguments.representation, arguments.iterations
-    data = read_data(representation, device)
-    labels = {split: data[split].labels.cpu().numpy() for split in ("val", "test")}
-    classes, entries = representation.facts["classes"], []
-    with logits_file(arguments.logits, len(SELECTED_ON) * len(arguments.shots), classes, labels) as file:
-        for shots in arguments.shots:
-            for rules, images in trainings(data, shots):
-                heads, fits = fit_heads(
-                    images, classes, arguments.weight_decays, iterations, arguments.tolerance, arguments.batch_norm
-                )
-                if cut := ", ".join(str(fit.weight_decay) for fit in fits if fit.iterations == iterations):
-                    most = f"the most iterations, {iterations}, for weight decays {cut}"
-                    print(f"shots {shots} {', '.join(rules)}: {most}", file=sys.stderr)
-                for rule, (selection, grid) in select(heads, fits, data, rules).items():
-                    fit = fits[selection.setting]
-                    selected = {"weight_decay": fit.weight_decay, "iterations": fit.iterations}
-                    scores = write_scores(file, f"{shots}/{rule}", selection, data, classes)
-                    entries.append(entry(shots, rule, len(images.labels), scores, labels, selected, grid))
-                    picked = f"{json.dumps(selected)} top1 {entries[-1]['top1']:.4f}"
-                    print(f"shots {shots} {rule}: {picked}", file=sys.stderr)
-        digest = file.finish(labels)
-    write_record(arguments.output, job, subject(representation), "linear_probe", entries, digest, started)
+    def fit(images: Data, rules: list[str], data: dict[str, Data]) -> dict[str, Picked]:
+        heads, fits = fit_heads(
+            images, classes, arguments.weight_decays, iterations, arguments.tolerance, arguments.batch_norm
+        )
+        if cut := ", ".join(str(fit.weight_decay) for fit in fits if fit.iterations == iterations):
+            on = f"{len(images.labels)} images, {' and '.join(rules)}"
+            print(f"{on}: the most iterations, {iterations}, for weight decays {cut}", file=sys.stderr)
+        return select(heads, fits, data, rules)
+
+    write_probes(arguments, job, fit)
 
 
 if __name__ == "__main__":

@@ -15,18 +15,13 @@ from typing import Any
 
 import torch
 
-from rrl.cached import Data, read_data
+from rrl.cached import read_data
 from rrl.command import Command, build, run
 from rrl.device import multiply_by_onednn, prepare
-from rrl.heads import HEAD_TRAINING_FLAGS, HeadTraining, Setting, all_scores, grid_rows, train_heads, trainings
+from rrl.heads import HEAD_TRAINING_FLAGS, HeadTraining, Setting, all_scores, grid_rows, images_of, train_heads
 from rrl.logits import Labels, Scores, write_logits
 from rrl.record import entry, write_record
 from rrl.stage_one import about, stage_one
-
-
-def images_of(data: dict[str, Data], shots: int | str, rule: str) -> Data:
-    """The features that a rule trains on."""
-    return next(images for rules, images in trainings(data, shots) if rule in rules)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
