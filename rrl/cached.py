@@ -67,29 +67,27 @@ class Columns:
         return replace(self, start=self.start + start, stop=self.start + stop)
 
     def read(self, view: int, ranges: Sequence[tuple[int, int]], into: npt.NDArray[Any]) -> None:
-        """Ranges of rows of a view, one behind the other, into (B, stop - start)."""
+        """Ranges of rows of a view, one behind the other, into (B, stop - start), which is contiguous. Chunk by chunk:
+        a whole one goes straight to its place."""
+        (_, rows, depth), read_chunk = self.features.chunks, self.features.id.read_direct_chunk
+        all_bytes, row = into.reshape(-1).view(np.uint8), depth * into.itemsize
         at = 0
         try:
             for start, stop in ranges:
-                self._read(view, start, into[at : at + stop - start])
-                at += stop - start
+                while start < stop:
+                    skipped = start % rows
+                    count = min(rows - skipped, stop - start)
+                    place = self.first + view, start - skipped, 0
+                    if count == rows and self.width == depth:
+                        read_chunk(place, out=all_bytes[at * row : (at + count) * row])
+                    else:
+                        chunk = np.empty((rows, depth), into.dtype)
+                        read_chunk(place, out=chunk.view(np.uint8).reshape(-1))
+                        into[at : at + count] = chunk[skipped : skipped + count, self.start : self.stop]
+                    start, at = start + count, at + count
         except UNREADABLE as error:
             path = self.features.file.filename
             raise UserError(f"{path}: unreadable ({error}); {remake(path)}") from None
-
-    def _read(self, view: int, start: int, into: npt.NDArray[Any]) -> None:
-        """Rows from `start` on, chunk by chunk: a whole one goes straight to its place."""
-        (_, rows, depth), at = self.features.chunks, 0
-        while at < len(into):
-            skipped = (start + at) % rows
-            count = min(rows - skipped, len(into) - at)
-            whole = (count, self.width) == (rows, depth)
-            chunk = into[at : at + count] if whole else np.empty((rows, depth), into.dtype)
-            place = self.first + view, start + at - skipped, 0
-            self.features.id.read_direct_chunk(place, out=chunk.view(np.uint8).reshape(-1))
-            if not whole:
-                into[at : at + count] = chunk[skipped : skipped + count, self.start : self.stop]
-            at += count
 
 
 class OnDisk:
