@@ -19,7 +19,7 @@ COLOUR_MAP = "cividis"  # made for colour-blind readers, and lighter all the way
 DARK = 0.5  # below, a value is written in white
 NOTE = (
     "Debiased linear CKA of the features of all test images. 1: the same but for a rotation and a scale; 0: no more in "
-    "common than by chance. Numbers behind names: seeds. Fine-tuned networks were fine-tuned on the target of the panel."
+    "common than by chance. Behind a name: its seed. Fine-tuned networks were fine-tuned on the target of the panel."
 )
 
 
