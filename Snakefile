@@ -14,6 +14,7 @@ include: "workflow/rules/represent.smk"
 include: "workflow/rules/probe.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/two_stage.smk"
+include: "workflow/rules/similarity.smk"
 include: "workflow/rules/tables.smk"
 
 

@@ -12,11 +12,11 @@ from pydantic import BaseModel, Tag, ValidationError
 from rrl.errors import UserError
 from rrl.plan import Plan
 from rrl.references import allowed, dangling, nearest
-from rrl.schema import MOST_CHARACTERS, Column, Config, Row
+from rrl.schema import MOST_CHARACTERS, Column, Config, Row, Series, SimilarityFigure, Table
 
 MOST_VALUES = 200_000  # of a config, those behind an alias of YAML counted each time
 MOST_DEPTH = 50  # of values in values
-TAGS = ("origin", "name", "dataset")  # keys that decide which others are allowed
+TAGS = ("origin", "name", "dataset", "kind")  # keys that decide which others are allowed
 MAPPING_NEEDED = ("model_type", "dict_type", "model_attributes_type")
 
 
@@ -63,13 +63,47 @@ def _nothing_to_show(config: Config) -> Iterator[str]:
             if not any(plan.cell(row, column) for column in table.columns):
                 yield f"tables.{name}.rows[{number}].group: found {row.group}, which would be an empty row; {needed}"
     for name, figure in config.figures.items():
+        if isinstance(figure, SimilarityFigure):
+            yield from _not_compared(f"figures.{name}", figure, plan)
+            continue
         for number, part in enumerate(figure.rows):
             for count, series in enumerate(part.series):
                 place = f"figures.{name}.rows[{number}].series[{count}].groups"
                 for group, panel in itertools.product(series.groups, part.panels):
-                    row = Row(method=group, group=group, ensemble=series.ensemble)
+                    row = Row(method=group, group=group, ensemble=plan.separate(series, group))
                     if not plan.cell(row, Column(transfer=series.transfer, target=panel.target, shots=panel.shots)):
                         yield f"{place}: found {group}, which has no {series.transfer} on {panel.target}; {needed}"
+                if figure.kind == "gains":
+                    yield from _without_gain(place, config.tables[part.table], series, plan)
+
+
+def _without_gain(place: str, table: Table, series: Series, plan: Plan) -> Iterator[str]:
+    """A line for each group of a series with a representation that is none of the group before and networks more."""
+    if len(series.groups) < 2:
+        yield f"{place}: found {', '.join(series.groups)}; a gain is from a group to the next, allowed are two or more"
+    shown = [plan.shown(table, group) for group in series.groups]
+    for names, group, pairs in zip(shown[1:], series.groups[1:], plan.gains(shown), strict=True):
+        if alone := [name for name in names if name not in {after for _, after in pairs}]:
+            yield (
+                f"{place}: found {group}; allowed behind another group is one of the same networks and more, "
+                f"{alone[0]} is of none"
+            )
+
+
+def _not_compared(place: str, figure: SimilarityFigure, plan: Plan) -> Iterator[str]:
+    """A line for each group of networks of which there are none on any target, and for fewer than two networks."""
+    for number, group in enumerate(figure.groups):
+        networks = [network for target in figure.targets for network in plan.compared(target, group)]
+        kept = [network for network in networks if not group.finetuned or network in plan.kept]
+        if not networks or kept != networks:
+            found = f"found {str(group.finetuned).lower()}, {group.family}, seeds {', '.join(map(str, group.seeds))}"
+            yield f"{place}.groups[{number}].finetuned: {found}; with true allowed are {KEPT}"
+    for number, target in enumerate(figure.targets):
+        if len([network for group in figure.groups for network in plan.compared(target, group)]) < 2:
+            yield f"{place}.targets[{number}]: found {target}, with fewer than two networks; allowed are two or more"
+
+
+KEPT = "networks of a concatenation that are fine-tuned on one of the targets"
 
 
 def duplicate_keys(file: Path) -> Iterator[str]:

@@ -7,6 +7,7 @@ result. Where the config has lists by grid, both grids are counted, `recommended
 """
 
 import argparse
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -38,6 +39,7 @@ SPEED = PEAK * UTILISATION
 BACKWARD = 2  # a backward pass is as much work as two forward passes
 HOUR = 3600
 START = 2.0  # seconds of a core: starting Python, importing, checking the inputs
+PRODUCTS_PER_SECOND = 20e9  # floating-point operations of a core in products of float64
 LOGITS_PER_SECOND = 200e6  # bytes of logits that a core reads, digests, averages or writes
 # Seconds of a core to decode, crop and resize an image: JPEG files of 500 x 375 pixels (2 to 6 ms were measured), or
 # 32 x 32 pixels in memory made larger (1 ms was measured). Grey images of 28 x 28 are taken as they are.
@@ -260,6 +262,8 @@ class Costs:
                 return Cost(features=8 * sum(self.counts(target_of(job)).values()))  # its own copy of the labels
             case "convert" | "user_network" | "library_network":
                 return Cost(networks=4 * parameters(job.settings["arch"]))
+            case "similarity":
+                return self._similarity(job)
             case "target" | "paper_target" | "image_target" | "collect" | "table" | "figure":
                 return Cost()
         raise NotKnown(job.stage)
@@ -379,6 +383,13 @@ class Costs:
         entry = self._logits(job).logits / logits_entries(job)
         read = sources * entry * (logits_entries(job.inputs[0]) if job.stage == "ensemble" else 1)
         return Cost(cpu_hours=(read + self._logits(job).logits) / LOGITS_PER_SECOND / HOUR)
+
+    def _similarity(self, job: Planned) -> Cost:
+        """A core's time for the products of all pairs of networks."""
+        dims = [sum(feature_dim(arch) for arch in trunks(features)) for features in job.inputs]
+        pairs = itertools.combinations_with_replacement(dims, 2)
+        flops = 2 * self.counts(target_of(job))["test"] * sum(first * second for first, second in pairs)
+        return Cost(cpu_hours=flops / PRODUCTS_PER_SECOND / HOUR)
 
     def _logits(self, job: Planned) -> Cost:
         """float32 of val and test, with labels."""

@@ -30,12 +30,14 @@ from rrl.schema import (
     LbfgsProbe,
     Library,
     Members,
+    NetworkGroup,
     Panel,
     PaperTarget,
     Pretrained,
     PublishedFinetuning,
     Row,
     Series,
+    SimilarityFigure,
     Table,
     User,
 )
@@ -480,30 +482,90 @@ class Plan:
 
     def figure(self, figure: str) -> Planned:
         of = self.config.figures[figure]
+        if isinstance(of, SimilarityFigure):
+            return self._similarity_figure(figure, of)
         records: dict[str, Planned] = {}
         rows = []
         for row in of.rows:
             shown = []
             for series in row.series:
-                transfer = transfer_name(series.transfer, series.ensemble)
                 groups = [self.shown(self.config.tables[row.table], group) for group in series.groups]
+                transfers = [transfer_name(series.transfer, self.separate(series, group)) for group in series.groups]
                 for panel in row.panels:
-                    for name in itertools.chain(*groups):
-                        job = self.record(panel.target, name, transfer)
-                        records[job.artifact] = job
-                paper = [self._paper_points(row.table, panel, series) for panel in row.panels]
-                shown.append({"label": series.label, "transfer": transfer, "groups": groups, "paper": paper})
+                    for names, transfer in zip(groups, transfers, strict=True):
+                        for name in names:
+                            job = self.record(panel.target, name, transfer)
+                            records[job.artifact] = job
+                about: dict[str, Any] = {"label": series.label, "ensemble": series.ensemble, "transfers": transfers}
+                about |= {"groups": groups, "networks": [self.networks_in(names[0]) for names in groups]}
+                if of.kind == "gains":
+                    about |= {"pairs": [[list(pair) for pair in pairs] for pairs in self.gains(groups)]}
+                else:
+                    about |= {"paper": [self._paper_points(row.table, panel, series) for panel in row.panels]}
+                shown.append(about)
             rows.append({"title": row.title, "panels": [panel.model_dump() for panel in row.panels], "series": shown})
-        layout = {"caption": of.caption, "selection": of.selection, "rows": rows}
+        layout = {"kind": of.kind, "caption": of.caption, "selection": of.selection, "rows": rows}
         return self._job("figure", f"figures/{figure}", {"layout": layout}, *records.values())
+
+    def separate(self, series: Series, group: str) -> bool:
+        """Whether a figure shows a group as members trained separately. One network is its own ensemble, as it is."""
+        alone = len(self.representations[self.groups[group][0]]) == 1 and series.transfer != "two_stage"
+        return series.ensemble and not alone
+
+    def networks_in(self, representation: str) -> int:
+        return len({member.network for member in self.representations[representation]})
+
+    def gains(self, groups: list[list[str]]) -> list[list[tuple[str, str]]]:
+        """From each group of representations to the next: pairs of one, and one of the same networks and more."""
+
+        def more(before: str, after: str) -> bool:
+            few, many = self.representations[before], self.representations[after]
+            return len(many) > len(few) and many[: len(few)] == few
+
+        return [
+            [(before, after) for after in many for before in few if more(before, after)]
+            for few, many in itertools.pairwise(groups)
+        ]
 
     def _paper_points(self, table: str, panel: Panel, series: Series) -> list[float | None]:
         """The paper's value, in percent, of each group of a series."""
         of = self.config.tables[table]
         column = Column(transfer=series.transfer, target=panel.target, shots=panel.shots)
-        rows = {row.group: row for row in of.rows if row.ensemble == series.ensemble}
-        values = [self.paper(of, rows[group], column) for group in series.groups]
+        rows = {(row.group, row.ensemble): row for row in of.rows}
+        values = [self.paper(of, rows[group, self.separate(series, group)], column) for group in series.groups]
         return [None if value is None else value["top1"] for value in values]
+
+    def compared(self, target: str, group: NetworkGroup) -> list[str]:
+        """The networks of a group of a figure of similarities; none where they are not fine-tuned on the target."""
+        networks = [f"{group.family}-s{seed}" for seed in group.seeds]
+        if not group.finetuned:
+            return networks
+        of = self.finetunings.get(target)
+        if of is None or group.family not in of.networks:
+            return []
+        return [Run(network, target, of.selections[0], of.two_stage.settings[0]).name for network in networks]
+
+    def similarity(self, target: str, figure: str) -> Planned:
+        of = self.config.figures[figure]
+        assert isinstance(of, SimilarityFigure)
+        networks = [network for group in of.groups for network in self.compared(target, group)]
+        features = [self.features(target, network) for network in networks]
+        return self._job("similarity", f"similarities/{target}/{figure}", {}, *features)
+
+    def _similarity_figure(self, figure: str, of: SimilarityFigure) -> Planned:
+        panels = []
+        for target in of.targets:
+            groups = [group for group in of.groups if self.compared(target, group)]
+            panels.append(
+                {
+                    "target": target,
+                    "networks": [f"{group.label} {seed}" for group in groups for seed in group.seeds],
+                    "groups": [len(group.seeds) for group in groups],
+                }
+            )
+        layout = {"kind": of.kind, "caption": of.caption, "panels": panels}
+        similarities = [self.similarity(target, figure) for target in of.targets]
+        return self._job("figure", f"figures/{figure}", {"layout": layout}, *similarities)
 
     def collection(self) -> Planned:
         """All records that some table shows; those of figures are among them."""

@@ -117,6 +117,7 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
         yield from _of_transforms(f"tables.{name}", table, config)
     for name, figure in config["figures"].items():
         yield from _of_figure(f"figures.{name}", figure, config, groups, single)
+        yield from _of_similarity_figure(f"figures.{name}", figure, config)
 
 
 def of_transform(place: str, transform: Any) -> Iterator[str]:
@@ -347,6 +348,10 @@ def _of_figure(
                 yield from _unknown(f"{at}.series[{count}].groups", group, declared)
                 if group not in declared:
                     continue
+                if declared[group] == 1 and transfer in ("linear_probe", "finetune"):
+                    ensemble = False  # one network is its own ensemble
+                else:
+                    ensemble = series["ensemble"]
                 if group in single and transfer_name(transfer, ensemble) in OF_NETWORKS:
                     yield f"{at}.series[{count}].groups: found {group}; allowed are groups of two or more networks"
                 elif (group, ensemble) not in groups:
@@ -360,6 +365,28 @@ def _of_figure(
                         f"{at}.series[{count}].transfer: found {transfer!r} on {target!r}, "
                         f"shots {shots!r}; allowed are columns of tables.{row['table']}"
                     )
+
+
+def _of_similarity_figure(place: str, figure: Any, config: dict[str, dict[str, Any]]) -> Iterator[str]:
+    targets, families = config["targets"], config["networks"]
+    known = [(number, name) for number, name in enumerate(_list(figure.get("targets"))) if isinstance(name, str)]
+    for number, target in known:
+        yield from _unknown(f"{place}.targets[{number}]", target, targets)
+    open_targets = [name for _, name in known if targets.get(name, {}).get("transform") == "network"]
+    for number, group in enumerate(_list(figure.get("groups"))):
+        at = f"{place}.groups[{number}]"
+        family = group.get("family") if isinstance(group, dict) else None
+        yield from _unknown(f"{at}.family", family, families)
+        if not isinstance(group, dict) or family not in families:
+            continue
+        declared = _seeds(families[family])
+        for seed in _list(group.get("seeds")):
+            if declared and isinstance(seed, int) and seed not in declared:
+                yield f"{at}.seeds: found {seed}; allowed are those of {family}: {', '.join(map(str, declared))}"
+        if open_targets and "transform" not in families[family]:
+            yield (
+                f"{at}.family: found {family}, on {open_targets[0]}, whose transform is `network`; {NEEDS_TRANSFORM}"
+            )
 
 
 def _finetuned_on(finetunings: dict[str, Any]) -> dict[str, Any]:

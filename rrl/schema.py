@@ -433,10 +433,34 @@ class PanelRow(Strict):
     )
 
 
-class Figure(Strict):
+class AccuracyFigure(Strict):
+    """Accuracy over the parameters, or the number of networks; or what each added network gains."""
+
+    kind: Literal["parameters", "networks", "gains"]
     caption: Text
     selection: Selection
     rows: Annotated[list[PanelRow], Field(min_length=1)]
+
+
+class NetworkGroup(Strict):
+    """Networks of one family, side by side."""
+
+    label: Text
+    family: Reference
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+    finetuned: bool = Field(
+        description="the same, fine-tuned on the panel's target by the first rule and setting of two_stage; "
+        "left out where none is"
+    )
+
+
+class SimilarityFigure(Strict):
+    """Linear CKA between networks, a panel for each target."""
+
+    kind: Literal["similarity"]
+    caption: Text
+    targets: Annotated[list[Reference], Field(min_length=1), AfterValidator(_distinct)]
+    groups: Annotated[list[NetworkGroup], Field(min_length=1), AfterValidator(_distinct)]
 
 
 def _kind_of_representation(value: Any) -> str:
@@ -497,4 +521,4 @@ class Config(Strict):
         ],
     ]
     tables: Annotated[dict[Name, Table], Field(min_length=1)]
-    figures: dict[Name, Figure]
+    figures: dict[Name, Annotated[AccuracyFigure | SimilarityFigure, Field(discriminator="kind")]]

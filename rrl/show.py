@@ -10,6 +10,8 @@ from rrl.provenance import Card, read_card
 from rrl.references import allowed
 from rrl.uncertainty import interval
 
+LONG = ("results", "result", "records", "rule", "points")  # facts that are told elsewhere, or in the card alone
+
 
 def card_of(path: Path) -> Card:
     """The card of a file that the workflow made. Raises UserError if there is none."""
@@ -35,7 +37,7 @@ def describe(card: Card) -> dict[str, Any]:
 
 
 def _entry(card: Card) -> dict[str, Any]:
-    facts = {name: value for name, value in card.facts.items() if name not in ("results", "result", "records", "rule")}
+    facts = {name: value for name, value in card.facts.items() if name not in LONG}
     return {
         "artifact": card.artifact,
         "stage": card.stage,

@@ -87,6 +87,7 @@ def test_a_record_is_shown_with_all_that_is_behind_it(root: Path) -> None:
         ("targets/mnist.csv", "targets/mnist"),
         ("records.csv", "records"),
         ("figures/accuracy.svg", "figures/accuracy"),
+        ("similarities/mnist/similarity.json", "similarities/mnist/similarity"),
     ],
 )
 def test_any_file_of_the_results_is_shown(root: Path, file: str, artifact: str) -> None:

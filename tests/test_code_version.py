@@ -17,7 +17,7 @@ from rrl.command import flags
 STAGES = [
     "target", "image_target", "paper_target", "convert", "user_network", "library_network", "pretrain",
     "random_network", "distill", "extract", "represent", "probe", "lbfgs_probe", "best_subset", "finetune",
-    "merge", "two_stage", "averaged_head", "ensemble", "collect", "table", "figure",
+    "merge", "two_stage", "averaged_head", "ensemble", "similarity", "collect", "table", "figure",
 ]  # fmt: skip
 
 

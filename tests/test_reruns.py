@@ -217,8 +217,11 @@ class Case:
     options: tuple[str, ...] = ()
 
 
-TABLES = {"records": 1, "table1": 1, "table2": 1, "figures/accuracy": 1}
-PROBING = {"records": 1, "table2": 1, "figures/accuracy": 1}
+NUMBERS = {"figures/networks": 1, "figures/gains": 1}
+SIMILARITY = {"similarities/mnist/similarity": 1, "figures/similarity": 1}
+TABLES = {"records": 1, "table1": 1, "table2": 1, "figures/accuracy": 1, **NUMBERS}
+PROBING = {"records": 1, "table2": 1, "figures/accuracy": 1, **NUMBERS}
+WIDE = {"records": 1, "table2": 1, "figures/accuracy": 1}
 FINETUNING = {"records": 1, "table1": 1, "figures/accuracy": 1}
 PROBES = {"records/*/*/linear_probe": 14, "records/*/*/ensemble": 4, **PROBING}
 TWO_STAGE = {"records/mnist/cat2/two_stage": 1, **FINETUNING}
@@ -231,7 +234,7 @@ def nothing(what: str, change: Change, *options: str) -> Case:
 RANDOM = "  random: {origin: random, arch: resnet8, target: fashion-source, batch_size: 500, seeds: [0]}\n"
 OF_MNIST = {
     "targets/mnist": 1, "features/mnist/*": 8, "representations/mnist/*": 9, "networks/erm-s?.mnist.*": 4, "finetuned/*": 12,
-    "records/mnist/*/*": 15, **TABLES,
+    "records/mnist/*/*": 15, **TABLES, **SIMILARITY,
 }  # fmt: skip
 SEED = ("seeds: [0, 1]}", "seeds: [0, 1, 2]}")
 NEW_SEED = {
@@ -250,7 +253,7 @@ PAIRS = [
     ),
     (
         nothing("docstrings of every module, class and function", every_module(other_docstrings)),
-        Case("a text in `rrl/cells.py` that is shown", edit("rrl/cells.py", ("read once", "read")), {"table?": 2, "figures/accuracy": 1}),
+        Case("a text in `rrl/cells.py` that is shown", edit("rrl/cells.py", ("read once", "read")), {"table?": 2, "figures/*": 4}),
     ),
     (
         nothing("layout of every module", every_module(other_layout)),
@@ -277,12 +280,12 @@ PAIRS = [
     (
         nothing("place of a rule's log", edit("workflow/rules/extract.smk", ("/logs/extract/", "/logs/features/"))),
         Case("batch size of extraction", config(("precision: float32\n  batch_size: 250", "precision: float32\n  batch_size: 125")),
-             {"features/*/*": 12, "representations/*/*": 16, "networks/erm-s?.mnist.*": 4, "finetuned/*": 12, "records/*/*/*": 24, **TABLES}),
+             {"features/*/*": 12, "representations/*/*": 16, "networks/erm-s?.mnist.*": 4, "finetuned/*": 12, "records/*/*/*": 24, **TABLES, **SIMILARITY}),
     ),
     (
         nothing("a profile with threads, memory and time", new_file("site/config.yaml", PROFILE), "--profile", "site"),
         Case("batch size of untrained networks", config(("target: fashion-source, batch_size: 500", "target: fashion-source, batch_size: 250")),
-             {"networks/random-s0": 1, "features/*/random-s0": 2, "representations/*/random-s0": 2, "records/*/random-s0/linear_probe": 2, "records": 1, "table2": 1}),
+             {"networks/random-s0": 1, "features/*/random-s0": 2, "representations/*/random-s0": 2, "records/*/random-s0/linear_probe": 2, "records": 1, "table2": 1, "figures/networks": 1}),
     ),
     (
         nothing("`--set-threads`, `--set-resources`", unchanged, "--set-threads", "probe=2", "--set-resources", "probe:mem_mb=900"),
@@ -312,7 +315,7 @@ PAIRS = [
         Case("epochs of pretraining", config(("    epochs: 1\n", "    epochs: 2\n")),
              {"networks/erm-s?": 2, "networks/wide2-s0": 1, "networks/erm-s?.mnist.*": 4, "features/*/erm-s*": 8, "features/*/wide2-s0": 2,
               "finetuned/*": 12, "representations/*/erm-s?": 4, "representations/*/cat2*": 4, "representations/*/wide2-s0*": 6,
-              "records/*/erm-s?/*": 6, "records/*/cat2/*": 8, "records/*/wide2-s0*/*": 8, **TABLES}),
+              "records/*/erm-s?/*": 6, "records/*/cat2/*": 8, "records/*/wide2-s0*/*": 8, **TABLES, **SIMILARITY}),
     ),
     (
         nothing("a target that nothing is moved to",
@@ -325,22 +328,22 @@ PAIRS = [
     (
         nothing("all files of features touched", touch("features/*/*/*.h5")),
         Case("a card of features with another fact", replace("features/mnist/wide2-s0.json", lambda text: text.replace(b'"classes": 10', b'"classes": 11')),
-             {"representations/mnist/wide2-s0*": 3, "records/mnist/wide2-s0*/*": 4, **PROBING}),
+             {"representations/mnist/wide2-s0*": 3, "records/mnist/wide2-s0*/*": 4, **WIDE, **SIMILARITY}),
     ),
     (
         nothing("all cards touched", touch("**/*.json")),
         Case("a card of a network with another fact", replace("networks/random-s0.json", lambda text: text.replace(b'"seed": 0', b'"seed": 1')),
-             {"features/*/random-s0": 2, "representations/*/random-s0": 2, "records/*/random-s0/linear_probe": 2, "records": 1, "table2": 1}),
+             {"features/*/random-s0": 2, "representations/*/random-s0": 2, "records/*/random-s0/linear_probe": 2, "records": 1, "table2": 1, "figures/networks": 1}),
     ),
     (
         nothing("features deleted, as nothing is to be made of them", replace("features/mnist/wide2-s0/val.h5", None)),
         Case("features deleted, and a record that is made of them", both(replace("features/mnist/wide2-s0/val.h5", None), replace("records/mnist/wide2-s0/linear_probe.json", None)),
-             {"features/mnist/wide2-s0": 1, "representations/mnist/wide2-s0*": 3, "records/mnist/wide2-s0*/*": 4, **PROBING}),
+             {"features/mnist/wide2-s0": 1, "representations/mnist/wide2-s0*": 3, "records/mnist/wide2-s0*/*": 4, **WIDE, **SIMILARITY}),
     ),
     (
         nothing("all networks touched", touch("networks/*")),
         Case("a network and a record of it deleted, its features still there", both(replace("networks/random-s0.safetensors", None), replace("records/mnist/random-s0/linear_probe.json", None)),
-             {"records/mnist/random-s0/linear_probe": 1, "records": 1, "table2": 1}),
+             {"records/mnist/random-s0/linear_probe": 1, "records": 1, "table2": 1, "figures/networks": 1}),
     ),
     (
         nothing("all targets touched", touch("targets/*")),
@@ -405,15 +408,15 @@ PAIRS = [
 ]  # fmt: skip
 MORE = [
     Case("views", config(("views: 2", "views: 3")),
-         {"features/*/*": 12, "representations/*/*": 16, "records/*/*/linear_probe": 14, "records/*/*/ensemble": 4, "records/mnist/cat2/averaged_head": 1, "records/mnist/cat2/two_stage": 1, **TABLES}),
+         {"features/*/*": 12, "representations/*/*": 16, "records/*/*/linear_probe": 14, "records/*/*/ensemble": 4, "records/mnist/cat2/averaged_head": 1, "records/mnist/cat2/two_stage": 1, **TABLES, **SIMILARITY}),
     Case("type of the features", config(("dtype: float16", "dtype: float32")),
-         {"features/*/*": 12, "representations/*/*": 16, "records/*/*/linear_probe": 14, "records/*/*/ensemble": 4, "records/mnist/cat2/averaged_head": 1, "records/mnist/cat2/two_stage": 1, **TABLES}),
+         {"features/*/*": 12, "representations/*/*": 16, "records/*/*/linear_probe": 14, "records/*/*/ensemble": 4, "records/mnist/cat2/averaged_head": 1, "records/mnist/cat2/two_stage": 1, **TABLES, **SIMILARITY}),
     Case("precision of pretraining", config(("precision: float32  # bfloat16: mixed precision", "precision: bfloat16")),
          {"networks/erm-s?": 2, "networks/wide2-s0": 1, "networks/erm-s?.mnist.*": 4, "features/*/erm-s*": 8, "features/*/wide2-s0": 2,
           "finetuned/*": 12, "representations/*/erm-s?": 4, "representations/*/cat2*": 4, "representations/*/wide2-s0*": 6,
-          "records/*/erm-s?/*": 6, "records/*/cat2/*": 8, "records/*/wide2-s0*/*": 8, **TABLES}),
+          "records/*/erm-s?/*": 6, "records/*/cat2/*": 8, "records/*/wide2-s0*/*": 8, **TABLES, **SIMILARITY}),
     Case("precision of extraction", config(("dtype: float16\n  precision: float32", "dtype: float16\n  precision: bfloat16")),
-         {"features/*/*": 12, "representations/*/*": 16, "records/*/*/linear_probe": 14, "records/*/*/ensemble": 4, "records/mnist/cat2/averaged_head": 1, "records/mnist/cat2/two_stage": 1, **TABLES}),
+         {"features/*/*": 12, "representations/*/*": 16, "records/*/*/linear_probe": 14, "records/*/*/ensemble": 4, "records/mnist/cat2/averaged_head": 1, "records/mnist/cat2/two_stage": 1, **TABLES, **SIMILARITY}),
     Case("transform of a target", config(("    transform: *transform\n", "    transform: {mean: 0.1, std: 0.3, pad: 2, flip: true}\n")),
          {name: count for name, count in OF_MNIST.items() if not name.startswith("targets/")}),
     Case("a seed added: it and the window {1, 2}", config(SEED),
@@ -423,24 +426,29 @@ MORE = [
     Case("a seed removed, with what was made of it",
          config(("seeds: [0, 1]}", "seeds: [0]}"), ("sizes: [2]", "sizes: [1]"), ("group: cat2", "group: cat1"), ("cat2", "cat1"), ("      - {method: CAT2, group: cat1, ensemble: true}\n", ""),
                 ("          - {label: CATn^sub, transfer: linear_probe, groups: [cat1], ensemble: true}\n", ""), ("          - {label: CATn two-stage, transfer: two_stage, groups: [cat1], ensemble: false}\n", ""),
-                ("      - {transfer: two_stage, target: mnist, shots: 10}\n", "")),
-         {"representations/*/cat1": 2, "finetuned/cat1.*": 4, "records/*/cat1/*": 3, **TABLES}),
+                ("      - {transfer: two_stage, target: mnist, shots: 10}\n", ""), ("kind: gains", "kind: networks"), ("      - {label: ERM fine-tuned, family: erm, seeds: [0, 1], finetuned: true}\n", ""), ("seeds: [0, 1], finetuned", "seeds: [0], finetuned")),
+         {"representations/*/cat1": 2, "finetuned/cat1.*": 4, "records/*/cat1/*": 3, **TABLES, **SIMILARITY}),
     Case("columns of a network as members", config(("[[0, 32], [32, 64]]", "[[0, 32], [16, 64]]")),
-         {"representations/*/wide2-s0": 2, "representations/*/wide2-s0.16-64": 2, "records/*/wide2-s0/*": 4, "records/*/wide2-s0.16-64/linear_probe": 2, **PROBING}),
+         {"representations/*/wide2-s0": 2, "representations/*/wide2-s0.16-64": 2, "records/*/wide2-s0/*": 4, "records/*/wide2-s0.16-64/linear_probe": 2, **WIDE}),
     Case("one setting of fine-tuning added", config(("learning_rates: [0.05, 0.1]", "learning_rates: [0.05, 0.1, 0.2]")),
          {"finetuned/*-lr0.2-wd0.0005-e2": 6, "records/mnist/*/finetune": 3, "records/mnist/cat2/ensemble_finetune": 1, **FINETUNING}),
     Case("one setting of fine-tuning removed", config(("learning_rates: [0.05, 0.1]", "learning_rates: [0.1]")),
          {"records/mnist/*/finetune": 3, "records/mnist/cat2/ensemble_finetune": 1, **FINETUNING}),
     Case("images that networks are fine-tuned on", config(("targets: {mnist: 10}", "targets: {mnist: 5}"), ("target: mnist, shots: 10}\n      - {transfer: two_stage, target: mnist, shots: 10}", "target: mnist, shots: 5}\n      - {transfer: two_stage, target: mnist, shots: 5}"), ("panels: [{target: mnist, shots: 10}]", "panels: [{target: mnist, shots: 5}]")),
-         {"networks/erm-s?.mnist.*": 4, "finetuned/*": 12, "features/mnist/erm-s?.mnist.*": 4, "representations/mnist/cat2.*": 2, "records/mnist/*/*finetune": 4, "records/mnist/cat2/averaged_head": 1, **TWO_STAGE}),
+         {"networks/erm-s?.mnist.*": 4, "finetuned/*": 12, "features/mnist/erm-s?.mnist.*": 4, "representations/mnist/cat2.*": 2, "records/mnist/*/*finetune": 4, "records/mnist/cat2/averaged_head": 1, **TWO_STAGE, **SIMILARITY}),
     Case("a row of a table added", config(("      - {method: CAT2, group: cat2, ensemble: false}\n      - {method: CAT2, group: cat2, ensemble: true}\n  table2", "      - {method: WIDE2, group: wide2, ensemble: false}\n      - {method: CAT2, group: cat2, ensemble: false}\n      - {method: CAT2, group: cat2, ensemble: true}\n  table2")),
          {"finetuned/wide2-s0.mnist.*": 4, "records/mnist/wide2-s0/finetune": 1, "records": 1, "table1": 1}),
-    Case("a row of a table removed", config(("      - {method: RANDOM, group: random, ensemble: false}\n", "")), {"records": 1, "table2": 1}),
+    Case("a row of a table removed", config(("      - {method: WIDE2, group: wide2, ensemble: true}\n", "")), {"records": 1, "table2": 1}),
     Case("a caption", config(("caption: Linear probing of", "caption: Probing of")), {"table2": 1}),
     Case("a series of a figure removed", config(("          - {label: WIDE2, transfer: linear_probe, groups: [wide2], ensemble: false}\n", "")), {"figures/accuracy": 1}),
+    Case("a network more in a figure of similarities", config(("      - {label: WIDE2, family", "      - {label: RANDOM, family: random, seeds: [0], finetuned: false}\n      - {label: WIDE2, family")), SIMILARITY),
+    Case("a label in a figure of similarities", config(("{label: WIDE2, family", "{label: WIDE, family")), {"figures/similarity": 1}),
+    Case("features, and the similarities of them, deleted", both(replace("features/mnist/wide2-s0/test.h5", None), replace("similarities/mnist/similarity.json", None)),
+         {"features/mnist/wide2-s0": 1, "representations/mnist/wide2-s0*": 3, "records/mnist/wide2-s0*/*": 4, **WIDE, **SIMILARITY}),
+    Case("logits, and the figure of gains that reads them, deleted", both(replace("logits/mnist/cat2/linear_probe.h5", None), replace("figures/gains.svg", None)), {"records/mnist/cat2/linear_probe": 1, **PROBING}),
     Case("a selection rule removed from a table", config(("    selections: [heldout, paper]\n    windows: all\n    paper: null\n    columns:\n      - {transfer: linear_probe", "    selections: [heldout]\n    windows: all\n    paper: null\n    columns:\n      - {transfer: linear_probe")), {"table2": 1}),
 ]  # fmt: skip
-ALL = "target image_target paper_target convert user_network library_network pretrain random_network distill extract represent probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble collect table figure"
+ALL = "target image_target paper_target convert user_network library_network pretrain random_network distill extract represent probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble similarity collect table figure"
 # Each module of rrl, and the stages whose version a change of what it computes changes.
 MODULES = {
     "__init__": ALL,
@@ -455,12 +463,13 @@ MODULES = {
     "checkpoint_formats": "convert user_network library_network",
     "checkpoints": "convert",
     "checkpoints_page": "",
+    "cka": "similarity",
     "cli": "",
     "code_version": "",
     "collect": "collect",
     "command": ALL,
     "compare": "",
-    "compare_records": "",
+    "compare_records": "figure",
     "config": "",
     "convert": "convert",
     "converted": "convert user_network",
@@ -469,14 +478,16 @@ MODULES = {
     "device": "pretrain random_network distill extract probe lbfgs_probe best_subset finetune two_stage",
     "distill": "distill",
     "download": "",
+    "drawing": "figure",
     "ensemble": "ensemble",
     "errors": ALL,
     "extract": "extract",
-    "features": "distill extract represent probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble",
+    "features": "distill extract represent probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble similarity figure",
     "fetch": "target",
     "figure": "figure",
     "files": ALL,
     "finetune": "finetune",
+    "gains_figure": "figure",
     "heads": "probe lbfgs_probe best_subset two_stage",
     "image_sources": "image_target paper_target pretrain random_network distill extract finetune",
     "image_splits": "image_target paper_target",
@@ -488,15 +499,17 @@ MODULES = {
     "lbfgs_probe": "lbfgs_probe",
     "library": "",
     "library_network": "library_network",
-    "logits": "probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble",
+    "logits": "probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble figure",
     "members": "extract represent probe lbfgs_probe best_subset finetune two_stage ensemble",
     "merge": "merge",
     "network_file": "convert user_network library_network pretrain random_network distill extract finetune two_stage averaged_head",
     "networks": "convert user_network",
+    "networks_figure": "figure",
     "paper": "",
     "paper_datasets": "paper_target pretrain random_network distill extract finetune",
     "paper_folders": "paper_target pretrain random_network distill extract finetune",
     "paper_target": "paper_target",
+    "parameters_figure": "figure",
     "photographs": "pretrain random_network distill extract finetune",
     "pictures": "image_target paper_target pretrain random_network distill extract finetune",
     "plan": "",
@@ -518,6 +531,8 @@ MODULES = {
     "schema": "",
     "shots": "probe lbfgs_probe best_subset finetune two_stage",
     "show": "",
+    "similarity": "similarity",
+    "similarity_figure": "figure",
     "sources": "",
     "stage_one": "two_stage averaged_head",
     "stored_networks": "convert user_network library_network pretrain random_network distill extract finetune",
@@ -526,7 +541,7 @@ MODULES = {
     "target": "target",
     "train": "pretrain distill finetune",
     "training_state": "pretrain distill finetune",
-    "transfers": "figure",
+    "transfers": "",
     "transforms": "convert user_network library_network pretrain random_network distill extract finetune",
     "two_stage": "two_stage",
     "uncertainty": "collect table figure",

@@ -281,7 +281,7 @@ def small_experiment(clone: Path) -> dict[str, Any]:
     ]
     series = [{"label": LABEL, "transfer": "linear_probe", "groups": ["mine", "both"], "ensemble": False}]
     row = {"title": LABEL, "table": "own", "panels": [{"target": "pets", "shots": "all"}], "series": series}
-    figure = {"caption": CAPTION, "selection": "heldout", "rows": [row]}
+    figure = {"kind": "parameters", "caption": CAPTION, "selection": "heldout", "rows": [row]}
     return content | {"tables": {"own": table}, "figures": {"own": figure}}
 
 

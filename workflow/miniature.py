@@ -141,7 +141,11 @@ def reduced(config: dict[str, Any]) -> dict[str, Any]:
         name: table | {"rows": [row for row in table["rows"] if row["group"] not in gone]}
         for name, table in config["tables"].items()
     }
-    small["figures"] = {name: _without(figure, gone) for name, figure in config["figures"].items()}
+    seeds = {name: of["seeds"] for name, of in small["networks"].items()}
+    small["figures"] = {
+        name: _fewer(figure, seeds) if figure["kind"] == "similarity" else _without(figure, gone)
+        for name, figure in config["figures"].items()
+    }
     return small
 
 
@@ -158,6 +162,15 @@ def _without(figure: dict[str, Any], gone: set[str]) -> dict[str, Any]:
 
     rows = [row | {"series": [kept(series) for series in row["series"]]} for row in figure["rows"]]
     return figure | {"rows": rows}
+
+
+def _fewer(figure: dict[str, Any], seeds: dict[str, list[int]]) -> dict[str, Any]:
+    """seeds : of each family, those that are left."""
+    groups = [
+        group | {"seeds": [seed for seed in group["seeds"] if seed in seeds[group["family"]]]}
+        for group in figure["groups"]
+    ]
+    return figure | {"groups": groups}
 
 
 def texts() -> Iterator[tuple[Path, str]]:

@@ -42,9 +42,17 @@ rule table:
         " --csv {output.csv:q} --output {output.card:q} 2> {log:q}"
 
 
+def compared_logits(wildcards):
+    """Of the records that a figure compares image by image."""
+    gains = PLAN.config.figures[wildcards.figure].kind == "gains"
+    return logits("figure")(wildcards) if gains else []
+
+
 rule figure:
     input:
-        records=cards("figure"),
+        records=cards("figure", "records/"),
+        similarities=cards("figure", "similarities/"),
+        logits=ancient(compared_logits),
     output:
         svg=RESULTS + "/figures/{figure}.svg",
         png=RESULTS + "/figures/{figure}.png",
@@ -56,6 +64,6 @@ rule figure:
         input_keys=input_keys("figure"),
         code_version=code_version("figure"),
     shell:
-        "{PYTHON} -m rrl.figure --records {input.records:q} {params.settings}"
+        "{PYTHON} -m rrl.figure --records {input.records:q} --similarities {input.similarities:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --svg {output.svg:q} --output {output.card:q} 2> {log:q}"
