@@ -206,9 +206,9 @@ def _modules() -> Iterator[str]:
 
 
 def stages() -> list[str]:
-    """Names of the modules of rrl that are stages."""
-    sources = {path.stem: path.read_text(encoding="utf-8") for path in sorted((CLONE / "rrl").glob("*.py"))}
-    return [name for name, text in sources.items() if f'Command("{name}", __doc__)' in text]
+    """Names of the modules of rrl that the rules of the workflow run."""
+    rules = "".join(path.read_text(encoding="utf-8") for path in (CLONE / "workflow/rules").glob("*.smk"))
+    return sorted(set(re.findall(r"{PYTHON} -m rrl\.(\w+)", rules)) - set(FOR_PEOPLE))
 
 
 def _stage(name: str) -> Iterator[str]:
