@@ -4,6 +4,7 @@
 # make plan CONFIG=config.yaml       what an experiment costs before it runs, by table and in all
 # make progress CONFIG=config.yaml   how far it is: what is missing of each table, and what is still to run
 # make bench   how fast the parts are, as ratios with the limits that they are to reach; half an hour (docs/speed.md)
+# make docs   the pages of docs/ as HTML, in docs/_build/html, every link within them checked
 # make accept-refactor   keep results after a change of code that changes no result (docs/reruns.md)
 PYTHON ?= python3
 # cuda: PyPI's wheels. cpu: PyTorch's own wheels without CUDA, a twelfth of the size.
@@ -22,7 +23,7 @@ CONFIG ?= config.yaml
 OLD ?= HEAD
 OLD_PYTHON ?= $(BIN)/python
 
-.PHONY: setup demo tiny test test-slurm plan progress bench accept-refactor
+.PHONY: setup demo tiny test test-slurm plan progress bench docs accept-refactor
 
 setup: .venv/installed
 
@@ -45,6 +46,11 @@ progress: setup
 # Of one thread; BENCH holds other options, for all: see python -m benchmarks --help.
 bench: setup
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+docs: setup
+	@$(BIN)/python -m docs.reference
+	@$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --builder html docs docs/_build/html
+	@echo "Pages: docs/_build/html/index.html"
 
 accept-refactor: setup
 	@$(BIN)/python -m workflow.accept_refactor --old "$(OLD)" --old-python "$(OLD_PYTHON)"

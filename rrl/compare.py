@@ -202,7 +202,7 @@ def experiment(
 def write_config(config: dict[str, Any]) -> Path:
     """In the results folder. A config that is there already is replaced: what it asked for stays where it is."""
     path = Path(config["results"], "config.yaml")
-    heading = "# Written by rrl compare. Keys: docs/images.md.\n"
+    heading = "# Written by rrl compare. Keys: docs/config.md.\n"
     text = yaml.dump(config, Dumper=Plain, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
     write_text(path, heading + text)
     return path

@@ -28,7 +28,7 @@ def read_config(file: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:  # also of a number or a date that Python does not know
         raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{file}: found {_shown(content)}; allowed is a mapping, with the keys of docs/workflow.md")
+        raise UserError(f"{file}: found {_shown(content)}; allowed is a mapping, with the keys of docs/config.md")
     return content
 
 

@@ -63,7 +63,11 @@ def write_logits(path: Path, scores: Scores, labels: Labels) -> str:
 
 
 def read_logits(path: Path, record: Card) -> tuple[Scores, Labels]:
-    """The logits that `record` was written with. Raises UserError if they are missing or were altered."""
+    """The logits (N, C) that `record` was written with, by `{shots}/{selection}` and split, and labels (N,) by split.
+
+    path : the record's, with `logits` for `records` and `.h5` for `.json`.
+    Raises UserError if they are missing or were altered.
+    """
     scores: Scores = {}
     labels: Labels = {}
     try:

@@ -52,7 +52,10 @@ class Card:
 
 
 def read_card(path: Path) -> Card:
-    """Raises UserError if the file is missing, is not a card, or was altered."""
+    """The card in a `.json` file that the workflow wrote; a record is one too.
+
+    Raises UserError if the file is missing, is not a card, or was altered.
+    """
     try:
         content = read_json(path)
     except UserError as error:

@@ -110,7 +110,7 @@ def write_record(
 
 
 def rows(record: Card) -> list[dict[str, Any]]:
-    """A flat row per number of shots and selection rule; `seeds` as one word, `top1` a fraction."""
+    """A flat row per number of shots and selection rule; `seeds` as one word, `top1` a fraction of n_test images."""
     facts = record.facts
     return [
         {

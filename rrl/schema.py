@@ -1,8 +1,11 @@
-"""What a config may hold. Every key is required, but for `gpus`; there are no other defaults."""
+"""What a config may hold. Every key is required, but for `gpus`; there are no other defaults.
+
+docs/config.md is made from this module: of each model the docstring, of each key the text behind it.
+"""
 
 import difflib
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainValidator, Tag
 
@@ -78,177 +81,284 @@ def _label(value: str) -> str:
     return value
 
 
-Place = Annotated[str, AfterValidator(_place)]
-Text = Annotated[str, AfterValidator(_text)]
+Entry = TypeVar("Entry")
+
+
+def _said(allowed: str) -> Any:
+    """What docs/config.md says is allowed, where JSON's schema has no words for it."""
+    return Field(json_schema_extra={"allowed": allowed})
+
+
+Place = Annotated[str, _said("path"), AfterValidator(_place)]
+Text = Annotated[str, _said(f"text of up to {MOST_TEXT:,} characters"), AfterValidator(_text)]
 Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_number), AfterValidator(_magnitude)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, lt=1)]
+Fraction = Annotated[Number, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 CountOrNone = Annotated[int, Field(ge=0, le=LARGEST)]
 BatchSize = Annotated[int, Field(ge=2, le=LARGEST)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Distinct = Annotated[list[Entry], Field(min_length=1), AfterValidator(_distinct)]  # one entry or more
 Channels = Annotated[list[Number], Field(min_length=1, max_length=3), AfterValidator(_channels)]
 Deviations = Annotated[list[Positive], Field(min_length=1, max_length=3), AfterValidator(_channels)]
-Fraction = Annotated[Number, Field(gt=0, lt=1)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Fingerprint = Annotated[str, Field(pattern=r"^([0-9a-f]{16}|torchvision/[A-Za-z0-9_]+)$")]
-Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$"), _said("64 hex digits")]
+Fingerprint = Annotated[
+    str, Field(pattern=r"^([0-9a-f]{16}|torchvision/[A-Za-z0-9_]+)$"), _said("16 hex digits, or torchvision/NAME")
+]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(-[a-z0-9_]+)*$", max_length=MOST_CHARACTERS)]
-Reference = str  # a name that is declared elsewhere; rrl.references looks for it
-Shots = Annotated[int | str, PlainValidator(_shots)]
+Architecture = Annotated[str, _said("architecture")]  # rrl.architecture_names knows them
+Reference = Annotated[str, _said("name")]  # that is declared elsewhere; rrl.references looks for it
+Shots = Annotated[int | str, PlainValidator(_shots, json_schema_input_type=Count | Literal["all"])]
 Selection = Literal["heldout", "paper"]
-Selections = Annotated[list[Selection], Field(min_length=1), AfterValidator(_distinct)]
+Selections = Distinct[Selection]
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
 class Constant(Strict):
+    """The learning rate stays."""
+
     name: Literal["constant"]
+    """Of the schedule."""
 
 
 class Step(Strict):
+    """The learning rate is lowered at given epochs."""
+
     name: Literal["step"]
-    milestones: list[Count] = Field(description="epochs at which the rate is multiplied by `factor`")
+    """Of the schedule."""
+    milestones: list[Count]
+    """Epochs, counted from 0, from which on the learning rate is multiplied by `factor`, once each."""
     factor: Positive
+    """What it is multiplied by."""
 
 
 class Cosine(Strict):
+    """The learning rate falls along a half cosine, from epoch to epoch."""
+
     name: Literal["cosine"]
-    final: NotNegative = Field(description="rate that the cosine ends at; stepped per epoch")
+    """Of the schedule."""
+    final: NotNegative
+    """Learning rate that the cosine ends at."""
 
 
 class WarmupCosine(Strict):
+    """The learning rate rises from 0 and falls along a half cosine to 0, from step to step."""
+
     name: Literal["warmup-cosine"]
-    warmup: Annotated[Number, Field(ge=0, lt=1)] = Field(description="fraction of all steps; stepped per step")
+    """Of the schedule."""
+    warmup: Share
+    """Fraction of all steps in which it rises."""
 
 
 Schedule = Annotated[Constant | Step | Cosine | WarmupCosine, Field(discriminator="name")]
 
 
 class Transform(Strict):
-    mean: Number = Field(description="subtracted from pixels in [0, 1]")
+    """Of the small grey images of the demo."""
+
+    mean: Number
+    """Subtracted from pixels in [0, 1]."""
     std: Positive
-    pad: CountOrNone = Field(description="random crop after zero padding, in training")
-    flip: bool = Field(description="random horizontal flip, in training")
+    """What they are divided by then."""
+    pad: CountOrNone
+    """Pixels of zeros around an image, of which a random crop is taken; in training."""
+    flip: bool
+    """Random horizontal flip, in training."""
 
 
 class Photographs(Strict):
-    size: Count = Field(description="pixels of the square that the network sees")
-    resize: Count = Field(description="shorter side before the centre crop; val and test")
-    scale: Annotated[list[Positive], Field(min_length=2, max_length=2)] = Field(
-        description="area of the random crop as a fraction of the image, smallest and largest; training"
-    )
+    """Random crop in training, centre crop else; then mean and std. Pixels are in [0, 1]."""
+
+    size: Count
+    """Pixels of the side of the square that the network sees."""
+    resize: Count
+    """Pixels of the shorter side before the centre crop; val and test."""
+    scale: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    """Area of the random crop as a fraction of the image, smallest and largest; in training."""
     interpolation: Literal["bilinear", "bicubic", "nearest", "box", "hamming", "lanczos"]
-    flip: bool = Field(description="random horizontal flip, in training")
-    mean: Channels = Field(description="one number for grey, three for RGB")
+    """How pixels are found when an image is scaled."""
+    flip: bool
+    """Random horizontal flip, in training."""
+    mean: Channels
+    """Subtracted; one number for grey, three for RGB."""
     std: Deviations
+    """What is divided by then; one number for grey, three for RGB."""
 
 
 class PaperTarget(Strict):
-    """A data set of the paper, in its published layout below `data`."""
+    """A data set of the paper, in its published layout below `data` (docs/paper.md)."""
 
     dataset: Literal["imagenet", "inaturalist18", "cifar10", "cifar100"]
-    classes: Annotated[int, Field(ge=2, le=LARGEST)] = Field(description="that it must have")
-    val_fraction: Fraction = Field(description="of the training images of each class, for the rule `heldout`")
+    """Which one."""
+    classes: Annotated[int, Field(ge=2, le=LARGEST)]
+    """How many it must have."""
+    val_fraction: Fraction
+    """Of the training images of each class, that become val, for the rule `heldout`."""
     split_seed: Seed
-    shots: Annotated[list[Shots], Field(min_length=1), AfterValidator(_distinct)]
+    """Of the draw of val."""
+    shots: Distinct[Shots]
+    """Training images per class, each a probe of its own; `all`: all of train."""
     transform: Photographs
+    """From image to network."""
     probe: Reference
+    """The entry of `probes` by which heads are trained."""
 
 
 class Target(Strict):
+    """Classes of a small data set that is fetched if it is missing: the demo's."""
+
     dataset: Literal["fashion-mnist", "mnist-5k"]
+    """Which one."""
     classes: Annotated[list[Seed], Field(min_length=2), AfterValidator(_distinct)]
+    """Labels in the data set; they become 0, 1, ... in this order."""
     train_per_class: Count
+    """Images of each class in train."""
     val_per_class: Count
+    """Images of each class in val."""
     split_seed: Seed
-    shots: Annotated[list[Shots], Field(min_length=1), AfterValidator(_distinct)]
+    """Of the order in which images are taken for train and val."""
+    shots: Distinct[Shots]
+    """Training images per class, each a probe of its own; `all`: all of train."""
     transform: Transform
+    """From image to network."""
     probe: Reference
+    """The entry of `probes` by which heads are trained."""
 
 
 class ImageTarget(Strict):
-    """Images of the user."""
+    """Images of your own (docs/images.md)."""
 
     dataset: Literal["images"]
-    source: Place = Field(description="below `data`: folder of class folders, CSV, arrays; or torchvision/<data set>")
-    fingerprint: Fingerprint = Field(description="what `rrl fingerprint SOURCE` prints")
-    unreadable: Literal["stop", "leave_out"] = Field(description="what to do about images that cannot be used")
-    val_fraction: Fraction = Field(description="of the images of a class, where the data have no val part")
+    """Your own."""
+    source: Place
+    """Below `data`: folder of class folders, CSV, arrays; or torchvision/NAME, a data set of torchvision."""
+    fingerprint: Fingerprint
+    """What `rrl fingerprint SOURCE` prints."""
+    unreadable: Literal["stop", "leave_out"]
+    """What to do about images that cannot be used."""
+    val_fraction: Fraction
+    """Of the images of a class, that become val where the data have no val part."""
     test_fraction: Fraction
+    """Of the images of a class, that become test where the data have no test part."""
     split_seed: Seed
-    shots: Annotated[list[Shots], Field(min_length=1), AfterValidator(_distinct)]
+    """Of the draw of val and test."""
+    shots: Distinct[Shots]
+    """Training images per class, each a probe of its own; `all`: all of train."""
     transform: Annotated[
         Annotated[Photographs, Tag("Photographs")] | Annotated[Literal["network"], Tag("network")],
         Discriminator(lambda value: "network" if isinstance(value, str) else "Photographs"),
-    ] = Field(description="`network`: each network brings its own")
+    ]
+    """From image to network; `network`: each network brings its own."""
     probe: Reference
+    """The entry of `probes` by which heads are trained."""
 
 
 Gpus = Annotated[
-    Count, Field(description="of one node that share a training, at most; they change rounding and rerun nothing")
+    Count, Field(description="Of one node that share a training, at most; they change rounding and rerun nothing.")
 ]
 
 
 Precision = Annotated[
     Literal["float32", "bfloat16"],
-    Field(description="of products and convolutions in training; weights and the rest are float32"),
+    Field(description="Of products and convolutions in training; weights and the rest are float32."),
 ]
 
 
 class Recipe(Strict):
+    """How networks are trained (pretrained or distilled): SGD on a target's training images."""
+
     epochs: Count
+    """Passes over the training images."""
     batch_size: BatchSize
+    """Images of a step, of all GPUs together."""
     learning_rate: Positive
-    momentum: Annotated[Number, Field(ge=0, lt=1)]
+    """Before the schedule; used as it stands, whatever the batch size."""
+    momentum: Share
+    """Of SGD."""
     nesterov: bool
+    """Nesterov's momentum."""
     weight_decay: NotNegative
+    """Of SGD, on all weights and biases but those that `decay_norm` spares."""
     decay_norm: bool
+    """Weight decay on batch norm too."""
     precision: Precision
     schedule: Schedule
+    """Of the learning rate."""
     gpus: Gpus = 1
 
 
 class Pretrained(Strict):
+    """Trained here, one job per seed."""
+
     origin: Literal["pretrain"]
-    arch: str
+    """Where the networks come from."""
+    arch: Architecture
+    """One of docs/networks.md."""
     target: Reference
+    """The entry of `targets` that it is trained on."""
     recipe: Reference
-    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+    """The entry of `recipes` by which it is trained."""
+    seeds: Distinct[Seed]
+    """One network each, of initialisation, order of batches and augmentation: `NAME-s0`, ..."""
 
 
 class Downloaded(Strict):
+    """Published networks, downloaded once."""
+
     origin: Literal["download"]
-    checkpoint: Reference = Field(description="of the published networks, docs/checkpoints.md")
-    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+    """Where the networks come from."""
+    checkpoint: Reference
+    """One of docs/checkpoints.md."""
+    seeds: Distinct[Seed]
+    """Positions in the checkpoint's list of files, one network each."""
 
 
 class Distilled(Strict):
     """A student that learns from several teachers at once, on their cached features of the target."""
 
     origin: Literal["distill"]
-    arch: str
+    """Where the networks come from."""
+    arch: Architecture
+    """One of docs/networks.md."""
     target: Reference
+    """The entry of `targets` that it is trained on."""
     recipe: Reference
-    teachers: Annotated[list[Reference], Field(min_length=1), AfterValidator(_distinct)] = Field(description="networks")
-    temperature: Positive = Field(description="that logits are divided by")
-    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+    """The entry of `recipes` by which it is trained."""
+    teachers: Distinct[Reference]
+    """Networks of the config, such as `erm-s0`, with heads for the target."""
+    temperature: Positive
+    """What logits are divided by."""
+    seeds: Distinct[Seed]
+    """One student each."""
 
 
 class File(Strict):
+    """A file of weights."""
+
     path: Place
-    sha256: Sha256 = Field(description="what `rrl fingerprint PATH` prints")
+    """Absolute, or from where snakemake runs."""
+    sha256: Sha256
+    """What `rrl fingerprint PATH` prints."""
 
 
 class User(Strict):
-    """Files of the user, one network each."""
+    """Files of your own, one network each."""
 
     origin: Literal["user"]
-    arch: str
+    """Where the networks come from."""
+    arch: Architecture
+    """One of docs/networks.md."""
     format: Literal["auto", "rrl", "swav", "vissl", "vit-npz", "torchvision"]
-    files: Annotated[list[File], Field(min_length=1), AfterValidator(_distinct)]
-    transform: Photographs = Field(description="used for targets whose transform is `network`")
+    """Of the files; `auto`: found by looking into them."""
+    files: Distinct[File]
+    """One network each: `NAME-s0`, ..."""
+    transform: Photographs
+    """Used for targets whose transform is `network`."""
 
     @property
     def seeds(self) -> list[int]:
@@ -259,8 +369,11 @@ class Library(Strict):
     """Published weights of timm or torchvision, one network each."""
 
     origin: Literal["library"]
-    models: Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)]
+    """Where the networks come from."""
+    models: Distinct[Architecture]
+    """timm/NAME or torchvision/NAME, one network each: `NAME-s0`, ..."""
     transform: Photographs
+    """Used for targets whose transform is `network`."""
 
     @property
     def seeds(self) -> list[int]:
@@ -268,88 +381,137 @@ class Library(Strict):
 
 
 class Random(Strict):
+    """Untrained; the statistics of their batch norm are those of a target's training images."""
+
     origin: Literal["random"]
-    arch: str
+    """Where the networks come from."""
+    arch: Architecture
+    """One of docs/networks.md."""
     target: Reference
+    """The entry of `targets` whose training images give the statistics."""
     batch_size: BatchSize
-    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+    """Images of a forward pass."""
+    seeds: Distinct[Seed]
+    """One network each."""
 
 
 class Features(Strict):
+    """How features are extracted and kept, for all networks and targets."""
+
     views: Count
+    """Augmented passes over the training images, which the epochs of a probe take in turn; 1: the plain images."""
     dtype: Literal["float16", "float32"]
-    precision: Literal["float32", "bfloat16"] = Field(description="of the networks, when features are extracted")
+    """Of the numbers in the files."""
+    precision: Literal["float32", "bfloat16"]
+    """Of the networks, when features are extracted."""
     batch_size: Count
+    """Images that go through a network at once."""
 
 
 class Concatenation(Strict):
+    """Networks of one family side by side; with `sizes: [2]` the entry `cat` makes `cat2`, `cat2-k1`, ..."""
+
     of: Reference
-    sizes: Annotated[list[Count], Field(min_length=1), AfterValidator(_distinct)]
+    """The family of networks."""
+    sizes: Distinct[Count]
+    """Numbers of networks, a group of representations each."""
     windows: Literal["first", "all"]
+    """`first`: the first n seeds alone; `all`: every n seeds that follow each other too, which overlap."""
 
 
 class Members(Strict):
-    """Networks of any families."""
+    """Networks of any families side by side."""
 
-    members: Annotated[list[Reference], Field(min_length=1), AfterValidator(_distinct)]
+    members: Distinct[Reference]
+    """Networks, such as `erm-s0`, in this order."""
 
 
 class BestSubset(Strict):
     """Of networks, the subset that is found greedily on val; its linear probe is a search."""
 
     best_subset_of: Annotated[list[Reference], Field(min_length=2), AfterValidator(_distinct)]
+    """Networks, such as `erm-s0`."""
 
 
 class Columns(Strict):
+    """Ranges of the features of each network of the family with the entry's name, as its members."""
+
     columns: Annotated[list[Annotated[list[Seed], Field(min_length=2, max_length=2)]], Field(min_length=1)]
+    """First column, and the one behind the last, of each member."""
 
 
 class HeadTraining(Strict):
-    """Of linear heads on cached features."""
+    """How linear heads are trained on cached features: SGD, the whole grid at once."""
 
-    learning_rates: Annotated[list[Positive], Field(min_length=1), AfterValidator(_distinct)]
+    learning_rates: Distinct[Positive]
+    """Of the grid, before the schedule."""
     epochs: Count
+    """How many; the best of them is picked."""
     steps_per_epoch: CountOrNone
+    """Batches of an epoch; 0: one pass over the images."""
     batch_size: BatchSize
-    momentum: Annotated[Number, Field(ge=0, lt=1)]
+    """Images of a step."""
+    momentum: Share
+    """Of SGD."""
     nesterov: bool
+    """Nesterov's momentum."""
     schedule: Schedule
+    """Of the learning rate."""
     seed: Seed
+    """Of initialisation and order of batches."""
 
 
 class Probe(HeadTraining):
-    weight_decays: Annotated[list[NotNegative], Field(min_length=1), AfterValidator(_distinct)]
+    """A linear probe by SGD: the protocol of the paper."""
+
+    weight_decays: Distinct[NotNegative]
+    """Of the grid; batch norm has none."""
     batch_norm: bool
+    """Batch norm in front of the linear head."""
 
 
 class LbfgsProbe(Strict):
-    """A linear probe by L-BFGS in place of SGD, which is not the protocol of the paper."""
+    """A linear probe by L-BFGS in place of SGD, which is not the protocol of the paper (docs/workflow.md)."""
 
-    solver: Annotated[str, AfterValidator(_solver)]
-    iterations: Count = Field(description="for each weight decay, at most")
-    tolerance: Positive = Field(description="fraction of the objective that may be left to its minimum, about")
-    weight_decays: Annotated[list[NotNegative], Field(min_length=1), AfterValidator(_distinct)]
-    batch_norm: bool = Field(description="standardise the features by the training images; no affine part")
+    solver: Annotated[str, _said("`lbfgs`"), AfterValidator(_solver)]
+    """A probe by SGD has no such key."""
+    iterations: Count
+    """For each weight decay, at most."""
+    tolerance: Positive
+    """Fraction of the objective that may be left to its minimum, about."""
+    weight_decays: Distinct[NotNegative]
+    """Of the grid."""
+    batch_norm: bool
+    """Standardise the features by the training images; no affine part."""
 
 
 class TwoStage(HeadTraining):
-    settings: Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)] = Field(
-        description="settings of the first stage, whose weight decay is that of the second too"
-    )
+    """The head of the second stage, from the members' averaged heads."""
+
+    settings: Distinct[str]
+    """Settings of the first stage, such as lr0.1-wd0.0005-e8; their weight decay is that of the second stage too."""
 
 
-Rates = Annotated[list[Positive], Field(min_length=1), AfterValidator(_distinct)]
-Epochs = Annotated[list[Count], Field(min_length=1), AfterValidator(_distinct)]
+Rates = Distinct[Positive]
+Epochs = Distinct[Count]
 
 
 class RatesByGrid(Strict):
+    """Learning rates, by the config's `grid`."""
+
     recommended: Rates
+    """Those of `grid: recommended`."""
     published: Rates
+    """Those of `grid: published`."""
 
 
 class EpochsByGrid(Strict):
+    """Numbers of epochs, by the config's `grid`."""
+
     recommended: Epochs
+    """Those of `grid: recommended`."""
     published: Epochs
+    """Those of `grid: published`."""
 
 
 def _list_or_grids(value: Any) -> str:
@@ -357,110 +519,170 @@ def _list_or_grids(value: Any) -> str:
 
 
 class Finetuning(Strict):
-    targets: dict[Reference, Shots] = Field(description="target -> training images per class")
-    networks: Annotated[list[Reference], Field(min_length=1), AfterValidator(_distinct)] = Field(
-        description="the families that are fine-tuned, and concatenated"
-    )
+    """Everything is trained: each network, and the networks of a concatenation as one; then a second stage."""
+
+    targets: dict[Reference, Shots]
+    """Entries of `targets`, each with the training images per class."""
+    networks: Distinct[Reference]
+    """The families that are fine-tuned, and concatenated."""
     selections: Selections
+    """Rules by which setting and epoch are picked; each is a training of its own."""
     learning_rates: Annotated[
         Annotated[Rates, Tag("list")] | Annotated[RatesByGrid, Tag("grids")], Discriminator(_list_or_grids)
     ]
-    weight_decays: Annotated[list[NotNegative], Field(min_length=1), AfterValidator(_distinct)]
+    """Of the grid, before the schedule."""
+    weight_decays: Distinct[NotNegative]
+    """Of the grid."""
     epochs: Annotated[
         Annotated[Epochs, Tag("list")] | Annotated[EpochsByGrid, Tag("grids")], Discriminator(_list_or_grids)
     ]
+    """Of the grid: lengths of a training, in epochs."""
     steps_per_epoch: CountOrNone
+    """Batches of an epoch; 0: one pass over the images."""
     batch_size: BatchSize
-    momentum: Annotated[Number, Field(ge=0, lt=1)]
+    """Images of a step, of all GPUs together."""
+    momentum: Share
+    """Of SGD."""
     nesterov: bool
+    """Nesterov's momentum."""
     decay_norm: bool
+    """Weight decay on batch norm too."""
     precision: Precision
     schedule: Schedule
+    """Of the learning rate."""
     seed: Seed
+    """Of the head's initialisation, order of batches and augmentation."""
     gpus: Gpus = 1
     two_stage: TwoStage
+    """The second stage."""
 
 
 class PublishedFinetuning(Strict):
     """Networks that others fine-tuned take the place of the first stage, with the heads of their files."""
 
     targets: dict[Reference, Shots]
-    networks: dict[Reference, Reference] = Field(description="family -> the family of the same networks, fine-tuned")
+    """Entries of `targets`, each with the training images per class."""
+    networks: dict[Reference, Reference]
+    """From a family to the family of the same networks, fine-tuned."""
     selections: Selections
-    weight_decay: NotNegative = Field(description="of the second stage")
+    """Rules by which the epoch of the second stage is picked."""
+    weight_decay: NotNegative
+    """Of the second stage."""
     two_stage: HeadTraining
+    """The second stage."""
 
 
 class Column(Strict):
+    """A column of a table."""
+
     transfer: Literal["linear_probe", "finetune", "averaged_head", "two_stage"]
+    """What is trained on the target (docs/workflow.md)."""
     target: Reference
+    """An entry of `targets`."""
     shots: Shots
+    """Training images per class, of those that the target or the fine-tuning names."""
 
 
 class Row(Strict):
+    """A row of a table."""
+
     method: Text
+    """Name that the table shows."""
     group: Reference
-    ensemble: bool = Field(description="of members trained separately, in place of the column's transfer")
+    """Family of networks or group of representations that the row is the mean of."""
+    ensemble: bool
+    """Of members trained separately, in place of the column's transfer; the table writes ^sub."""
 
 
 class Table(Strict):
+    """A table of records, as .csv, .md and .tex."""
+
     caption: Text
+    """Above the table."""
     selections: Selections
-    windows: Literal["first", "all"] = Field(description="of a group of windows, those that a row is the mean of")
-    paper: Literal[1, 2, 3, 4] | None = Field(description="the table of the paper whose values stand beside ours")
-    columns: Annotated[list[Column], Field(min_length=1), AfterValidator(_distinct)]
-    rows: Annotated[list[Row], Field(min_length=1), AfterValidator(_distinct)]
+    """Rules that it shows, in this order."""
+    windows: Literal["first", "all"]
+    """Of a group of windows, those that a row is the mean of."""
+    paper: Literal[1, 2, 3, 4] | None
+    """The table of the paper whose values stand beside ours."""
+    columns: Distinct[Column]
+    """From left to right."""
+    rows: Distinct[Row]
+    """From top to bottom."""
 
 
 class Series(Strict):
+    """Marks of one kind, in all panels of a row of panels."""
+
     label: Annotated[Text, AfterValidator(_label)]
+    """In the legend."""
     transfer: Literal["linear_probe", "finetune", "two_stage"]
-    groups: Annotated[list[Reference], Field(min_length=1), AfterValidator(_distinct)]
+    """Whose accuracy is drawn."""
+    groups: Distinct[Reference]
+    """Rows of the table, by their group; a mark each, joined by a line."""
     ensemble: bool
+    """As in the table's row."""
 
 
 class Panel(Strict):
+    """One plot."""
+
     target: Reference
+    """An entry of `targets`, as in the table's column."""
     shots: Shots
+    """As in the table's column."""
 
 
 class PanelRow(Strict):
+    """Plots side by side."""
+
     title: Text
-    table: Reference = Field(description="whose cells are drawn")
-    panels: Annotated[list[Panel], Field(min_length=1), AfterValidator(_distinct)]
-    series: Annotated[list[Series], Field(min_length=1, max_length=8), AfterValidator(_distinct)] = Field(
-        description="as many as there are markers"
-    )
+    """Above them."""
+    table: Reference
+    """The entry of `tables` whose cells are drawn."""
+    panels: Distinct[Panel]
+    """From left to right."""
+    series: Annotated[list[Series], Field(min_length=1, max_length=8), AfterValidator(_distinct)]
+    """As many as there are markers."""
 
 
 class AccuracyFigure(Strict):
-    """Accuracy over the parameters, or the number of networks; or what each added network gains."""
+    """Accuracy over the parameters, or the number of networks; or what each added network gains; as .svg and .png."""
 
     kind: Literal["parameters", "networks", "gains"]
+    """What is drawn."""
     caption: Text
+    """Of the figure."""
     selection: Selection
+    """The rule whose accuracies are drawn."""
     rows: Annotated[list[PanelRow], Field(min_length=1)]
+    """From top to bottom."""
 
 
 class NetworkGroup(Strict):
     """Networks of one family, side by side."""
 
     label: Text
+    """Of the group, at the edge of the picture."""
     family: Reference
-    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
-    finetuned: bool = Field(
-        description="the same, fine-tuned on the panel's target by the first rule and setting of two_stage; "
-        "left out where none is"
-    )
+    """An entry of `networks`."""
+    seeds: Distinct[Seed]
+    """Which of its networks."""
+    finetuned: bool
+    """The same, fine-tuned on the panel's target by the first setting of `two_stage`; left out where none is."""
 
 
 class SimilarityFigure(Strict):
-    """Linear CKA between networks, a panel for each target."""
+    """Linear CKA between networks, a panel for each target; as .svg and .png."""
 
     kind: Literal["similarity"]
+    """What is drawn."""
     caption: Text
-    targets: Annotated[list[Reference], Field(min_length=1), AfterValidator(_distinct)]
-    groups: Annotated[list[NetworkGroup], Field(min_length=1), AfterValidator(_distinct)]
+    """Of the figure."""
+    targets: Distinct[Reference]
+    """On whose test images the networks are compared, a panel each."""
+    groups: Distinct[NetworkGroup]
+    """In this order."""
 
 
 def _kind_of_representation(value: Any) -> str:
@@ -485,15 +707,24 @@ def _kind_of_finetuning(value: Any) -> str:
 
 
 class Config(Strict):
+    """An experiment."""
+
     results: Place
+    """Folder that everything is written below."""
     data: Place
-    checkpoints: Place = Field(description="folder of downloaded networks")
+    """Folder of the data sets."""
+    checkpoints: Place
+    """Folder of downloaded networks."""
     targets: dict[Name, Annotated[Target | ImageTarget | PaperTarget, Field(discriminator="dataset")]]
+    """Data sets that networks are trained on or moved to."""
     recipes: dict[Name, Recipe]
+    """Ways to train a network."""
     networks: dict[
         Name, Annotated[Pretrained | Distilled | Random | Downloaded | User | Library, Field(discriminator="origin")]
     ]
+    """Families of networks: one of them per seed, file or model, named `NAME-s0`, `NAME-s1`, ..."""
     features: Features
+    """How features are extracted."""
     representations: dict[
         Name,
         Annotated[
@@ -504,15 +735,16 @@ class Config(Strict):
             Discriminator(_kind_of_representation),
         ],
     ]
+    """Networks side by side. Each network alone is a representation too, without an entry."""
     probes: dict[
         Name,
         Annotated[
             Annotated[Probe, Tag("Probe")] | Annotated[LbfgsProbe, Tag("LbfgsProbe")], Discriminator(_kind_of_probe)
         ],
     ]
-    grid: Literal["own", "recommended", "published"] = Field(
-        description="which values count where a list has recommended and published ones; own: there is no such list"
-    )
+    """Ways to train a linear head."""
+    grid: Literal["own", "recommended", "published"]
+    """Which values count where a list has recommended and published ones; `own`: there is no such list."""
     finetunings: dict[
         Name,
         Annotated[
@@ -520,5 +752,8 @@ class Config(Strict):
             Discriminator(_kind_of_finetuning),
         ],
     ]
+    """What is fine-tuned on what, and how; `{}`: nothing."""
     tables: Annotated[dict[Name, Table], Field(min_length=1)]
+    """What is to be made: everything else is made because a table or a figure needs it."""
     figures: dict[Name, Annotated[AccuracyFigure | SimilarityFigure, Field(discriminator="kind")]]
+    """Pictures of tables, and of networks; `{}`: none."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CLONE
+from conftest import CLONE, copy_clone
 
 from rrl.files import read_json
 
@@ -230,3 +230,39 @@ def test_the_docs_say_which_stages_import_torch() -> None:
         code = f"import sys, rrl.{stage}; print('torch' in sys.modules)"
         result = subprocess.run([sys.executable, "-c", code], cwd=CLONE, capture_output=True, text=True, check=True)
         assert result.stdout.strip() == str(says == "yes"), rule
+
+
+def top1(line: str) -> list[float]:
+    """The accuracies in a line of a table, or of `rrl show`."""
+    return [float(number) for number in re.findall(r"(\d+\.\d+) (?:±|%,|\[)", line)]
+
+
+def test_the_tutorial_is_what_happens(demo: pd.DataFrame, tmp_path: Path) -> None:
+    """docs/tutorial.md, followed in a copy of this clone and its demo. Where it shows what is printed, these lines end
+    what its commands print: the same words; accuracies within 3 points, as other processors round otherwise."""
+    folder = copy_clone(tmp_path / "clone")
+    subprocess.run(["cp", "-a", CLONE / ".snakemake", folder], check=True)
+    subprocess.run(["cp", "-a", ROOT, folder / "results"], check=True)
+    records = [path for path in folder.glob("results/demo/records/*/*/*.json") if not path.name.endswith(".run.json")]
+    before = {path: path.read_bytes() for path in records}
+    table = folder / "results/demo/table2.md"
+    blocks = re.findall(
+        r"^```(sh|text)\n(.*?)^```$", (CLONE / "docs/tutorial.md").read_text(), flags=re.MULTILINE | re.DOTALL
+    )
+    assert [kind for kind, _ in blocks].count("text") == 6
+    printed: list[str] = []
+    for kind, text in blocks:
+        if kind == "sh":
+            script = f"source .venv/bin/activate\n{text}"
+            result = subprocess.run(["bash", "-ec", script], cwd=folder, capture_output=True, text=True)
+            assert result.returncode == 0, (text, (result.stdout + result.stderr)[-3000:])
+            printed = result.stdout.splitlines()
+            assert "KILL" not in text or not table.exists() or "6 seeds" not in table.read_text()
+        else:
+            shown, found = text.splitlines(), printed[-len(text.splitlines()) :]
+            words = [[re.sub(r"\d+\.\d+|epoch \d+|[ -]+", " ", line) for line in lines] for lines in (shown, found)]
+            assert words[0] == words[1]
+            for ours, theirs in zip(shown, found, strict=True):
+                assert top1(ours) == pytest.approx(top1(theirs), abs=3)
+    assert "6 seeds" in table.read_text()
+    assert {path: path.read_bytes() for path in records} == before

@@ -1,0 +1,43 @@
+"""How `make docs` builds the pages of this folder, which are Markdown that reads as plain files too."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+project = "rrl"
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+myst_heading_anchors = 3  # links to headings, as on GitHub
+default_role = "code"  # `x` in a docstring
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(torch|numpy|np|npt|nn|pathlib|collections)\..*|Tensor|Features|Trunk|Path|Sequence|Any")
+]
+html_theme = "furo"
+html_title = "rrl"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
+html_copy_source = False
+html_show_copyright = False
+highlight_language = "text"
+smartquotes = False
+
+
+def paragraphs(app: Any, what: str, name: str, of: Any, options: Any, lines: list[str]) -> None:
+    """A line of a docstring that tells of an argument, or of what is raised, begins a paragraph."""
+    text = "\n".join(lines)
+    text = re.sub(r"(?m)^((?:\w+, )*\w+) : ", r"\n**\1**: ", text)
+    lines[:] = re.sub(r"(?m)^Raises (\w+)", r"\n**Raises** \1", text).split("\n")
+
+
+def readme(app: Any, name: str, source: list[str]) -> None:
+    """The README is a page too, docs/readme.md."""
+    source[0] = source[0].replace("](../README.md", "](readme.md")
+
+
+def setup(app: Any) -> None:
+    app.connect("source-read", readme)
+    app.connect("autodoc-process-docstring", paragraphs)

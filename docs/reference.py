@@ -1,0 +1,253 @@
+"""The pages that are made from code, docs/config.md and docs/commands.md: `python -m docs.reference` writes them."""
+
+import argparse
+import importlib
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import click
+
+from rrl.cli import main as rrl
+from rrl.command import Command
+from rrl.schema import MOST_CHARACTERS, Config
+
+DOCS = Path(__file__).parent
+CLONE = DOCS.parent
+SCHEMA = Config.model_json_schema()
+MODELS: dict[str, dict[str, Any]] = SCHEMA["$defs"]
+FOR_PEOPLE = ("costs", "progress", "why", "download", "fetch")  # modules with a command that is no stage
+
+CONFIG = f"""\
+# Keys of a config
+
+This page is made from `rrl/schema.py` by `python -m docs.reference`; do not edit it.
+
+A config is one YAML file with all the keys below. There are no defaults, but for `gpus`, and a key that is not here is
+refused. All mistakes are told at once, before anything runs: where, what was found, what is allowed. `1e-4` and
+`0.0001` are the same number. NAME is a name of your own: small letters, digits, `_` and `-`, a letter first, at most
+{MOST_CHARACTERS} characters. Networks, seeds, numbers and settings in a list must differ.
+
+[experiment.md](experiment.md) goes through writing one; [reruns.md](reruns.md) says what a change of a key makes again.
+"""
+
+COMMANDS = """\
+# Commands
+
+This page is made from the commands themselves by `python -m docs.reference`; do not edit it.
+"""
+
+STAGES = """
+## Stages
+
+The jobs of the workflow: Snakemake prints each with `--printshellcmds`, and it can be pasted. Every flag is required. A
+*card* is the small `.json` beside an artifact that the job reads; a *setting* is part of what is made, and comes from
+the config; a *place*, as a path or a number of threads, is not. Two flags more belong to all: `--code-version`, the
+digest of the stage's code that the workflow planned with, and `--input-keys`, the keys that the cards must have. They
+are not written by hand: a stage stops if they are not those of the plan.
+"""
+
+
+def config_page() -> str:
+    """docs/config.md. Raises KeyError for a key without a meaning."""
+    return CONFIG + "\n" + "\n".join([*_keys(SCHEMA), *_sections()]) + "\n"
+
+
+def _sections() -> Iterator[str]:
+    """For each key of the config that has parts, the models that its parts are, where they first occur."""
+    places: dict[str, list[str]] = {}
+    for _, place, name in _models(SCHEMA, ""):
+        places.setdefault(name, []).append(place)
+    told: set[str] = set()
+    for key, about in SCHEMA["properties"].items():
+        new = dict.fromkeys(name for _, _, name in _models({"properties": {key: about}}, "") if name not in told)
+        told |= set(new)
+        yield from ["", f"## {key}"] if new else []
+        for name in new:
+            yield from ["", f"### {_title(name)}", "", _line(MODELS[name]["description"]), ""]
+            yield from [f"At {', '.join(f'`{place}`' for place in dict.fromkeys(places[name]))}.", ""]
+            yield from _keys(MODELS[name])
+
+
+def _models(model: dict[str, Any], place: str) -> Iterator[tuple[str, str, str]]:
+    """Key, place and name of each model below one, as often as it occurs."""
+    for key, about in model["properties"].items():
+        below = f"{place}.{key}".removeprefix(".")
+        for name, inside in _references(about, below):
+            yield key, inside, name
+            yield from _models(MODELS[name], inside)
+
+
+def _references(about: Any, place: str) -> Iterator[tuple[str, str]]:
+    if isinstance(about, list):
+        for part in about:
+            yield from _references(part, place)
+    elif isinstance(about, dict):
+        if "$ref" in about:
+            yield about["$ref"].rpartition("/")[2], place
+        for key, part in about.items():
+            inside = {"patternProperties": f"{place}.NAME", "items": f"{place}[]"}.get(key, place)
+            if key not in ("discriminator", "properties"):
+                yield from _references(list(part.values()) if key == "patternProperties" else part, inside)
+
+
+def _title(name: str) -> str:
+    """Words of the name of a class."""
+    return " ".join(re.findall(r"[A-Z][a-z]*", name)).capitalize()
+
+
+def _keys(model: dict[str, Any]) -> Iterator[str]:
+    yield from ["| key | allowed | meaning |", "|---|---|---|"]
+    for key, about in model["properties"].items():
+        default = "" if key in model["required"] else f"; {about['default']} if left out"
+        yield f"| `{key}` | {allowed(about)}{default} | {_cell(about['description'])} |"
+
+
+def allowed(about: dict[str, Any]) -> str:
+    """What a part of the schema allows, in words."""
+    match about:
+        case {"allowed": words}:
+            return str(words)
+        case {"const": value}:
+            return f"`{value}`"
+        case {"enum": values}:
+            return ", ".join(f"`{value}`" for value in values)
+        case {"$ref": reference}:
+            title = _title(reference.rpartition("/")[2])
+            return f"[{title}](#{title.lower().replace(' ', '-')})"
+        case {"oneOf": parts} | {"anyOf": parts}:
+            return ", or ".join(allowed(part) for part in parts)
+        case {"patternProperties": parts}:
+            (part,) = parts.values()
+            return f"NAME: {allowed(part)}"
+        case {"type": "object", "additionalProperties": part}:
+            return f"name: {allowed(part)}"
+        case {"type": "array"}:
+            return _list(about)
+        case {"type": "integer"}:
+            return f"whole number from {about['minimum']}"
+        case {"type": "number"}:
+            limits = [f"{word} {about[key]}" for key, word in LIMITS.items() if key in about]
+            return " ".join(["number", ", ".join(limits)]).strip()
+        case {"type": "boolean"}:
+            return "`true`, `false`"
+        case {"type": "null"}:
+            return "`null`"
+        case {"type": "string"}:
+            return "text"
+    raise ValueError(about)
+
+
+LIMITS = {
+    "exclusiveMinimum": "above",
+    "gt": "above",
+    "minimum": "from",
+    "ge": "from",
+    "exclusiveMaximum": "below",
+    "lt": "below",
+}
+
+
+def _list(about: dict[str, Any]) -> str:
+    least, most = about.get("minItems", 0), about.get("maxItems")
+    count = (
+        f"{least} " if least == most else f"{least} to {most} " if most else f"{least} or more " if least > 1 else ""
+    )
+    return f"list of {count}({allowed(about['items'])})"
+
+
+def commands_page() -> str:
+    """docs/commands.md: `rrl`, make, modules for people, stages."""
+    lines = [COMMANDS, "## rrl", "", *_rrl(), "", "## make", "", *_make(), "", "## Modules", "", *_modules(), STAGES]
+    for stage in stages():
+        lines += _stage(stage)
+    return "\n".join(lines) + "\n"
+
+
+def _rrl() -> Iterator[str]:
+    for name, command in rrl.commands.items():
+        context = click.Context(command, info_name=f"rrl {name}", terminal_width=100)
+        yield from [
+            f"### rrl {name}",
+            "",
+            _line(command.help or ""),
+            "",
+            "```text",
+            command.get_usage(context),
+            "```",
+            "",
+        ]
+        yield from ["| option | |", "|---|---|"]
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(context)):
+                yield f"| `{record[0]}` | {_cell(record[1])} |"
+        yield ""
+
+
+def _make() -> Iterator[str]:
+    """The comment at the head of the Makefile."""
+    yield from ["| command | |", "|---|---|"]
+    head = (CLONE / "Makefile").read_text(encoding="utf-8").split("\n\n")[0].split("PYTHON ?=")[0]
+    for name, text in re.findall(r"(make [\w=. -]+?) {2,}(.*?)(?= {3,}make |$)", head, flags=re.MULTILINE):
+        yield f"| `{name}` | {_cell(text)} |"
+
+
+def _modules() -> Iterator[str]:
+    for name in FOR_PEOPLE:
+        parser = _at(name, argparse.ArgumentParser, "parse_args")
+        yield from [f"### rrl.{name}", "", _line(parser.description or ""), "", "| flag | |", "|---|---|"]
+        for action in parser._actions[1:]:
+            word = action.option_strings[0] if action.option_strings else action.dest.upper()
+            yield f"| `{word}` | {_cell(action.help or ', '.join(action.choices or ()))} |"
+        yield ""
+
+
+def stages() -> list[str]:
+    """Names of the modules of rrl that the rules of the workflow run."""
+    rules = "".join(path.read_text(encoding="utf-8") for path in (CLONE / "workflow/rules").glob("*.smk"))
+    return sorted(set(re.findall(r"{PYTHON} -m rrl\.(\w+)", rules)) - set(FOR_PEOPLE))
+
+
+def _stage(name: str) -> Iterator[str]:
+    command: Command = _at(name, Command, "parse")
+    text = (command.parser.description or "").removeprefix(f"Stage `{name}`: ")
+    yield from ["", f"### rrl.{name}", "", _line(text[0].upper() + text[1:]), "", "| flag | is a | |", "|---|---|---|"]
+    for action in command.parser._actions[3:]:
+        kind = "card" if action.dest in command.cards else "setting" if action.dest in command.settings else "place"
+        several = ", several" if action.nargs == "*" else ""
+        yield f"| `{action.option_strings[0]}` | {kind}{several} | {_cell(action.help or '')} |"
+
+
+class _Reached(Exception):
+    pass
+
+
+def _at(module: str, of: type[Any], method: str) -> Any:
+    """The object of class `of` whose `method` the main of a module of rrl calls first; no further does it run."""
+    found = []
+
+    def stop(self: Any, *_: Any) -> None:
+        found.append(self)
+        raise _Reached
+
+    with patch.object(of, method, stop), suppress(_Reached):
+        importlib.import_module(f"rrl.{module}").main([])
+    return found[0]
+
+
+def _line(text: str) -> str:
+    """The first paragraph."""
+    return _cell(" ".join(text.split("\n\n")[0].split()))
+
+
+def _cell(text: str) -> str:
+    """As Markdown; pages of docs/ are links."""
+    return re.sub(r"docs/([\w-]+\.md)", r"[\1](\1)", text.replace("|", "\\|").replace("<", "&lt;"))
+
+
+if __name__ == "__main__":
+    (DOCS / "config.md").write_text(config_page(), encoding="utf-8")
+    (DOCS / "commands.md").write_text(commands_page(), encoding="utf-8")
