@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -129,21 +130,19 @@ def _photographs(
     """As many pictures are decoded at once as torch has threads: decoding and resizing leave Python's lock alone."""
     from rrl.photographs import network_input
 
-    def one(position: int) -> torch.Tensor:
+    batch = torch.empty((len(positions), len(transform.mean), transform.size, transform.size))
+
+    def fill(place: torch.Tensor, position: int) -> None:
         reference = data.images[position]
         try:
             picture = data.open(reference) if data.open is not None else Image.fromarray(reference)
-            return network_input(picture, transform, None if draw is None else f"{draw}/{position}")
+            place.copy_(network_input(picture, transform, None if draw is None else f"{draw}/{position}"))
         except Unreadable as error:
             raise UserError(f"{reference}: {error}") from None
 
-    if not len(positions):
-        return torch.empty((0, len(transform.mean), transform.size, transform.size))
-    threads = torch.get_num_threads()
-    if threads == 1:
-        return torch.stack([one(position) for position in positions.tolist()])
-    with ThreadPoolExecutor(threads) as pool:
-        return torch.stack(list(pool.map(one, positions.tolist())))
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        deque(pool.map(fill, batch, positions.tolist()), maxlen=0)  # raises what they raise
+    return batch
 
 
 def normalise(images: npt.NDArray[np.uint8], transform: PaddedCrop) -> npt.NDArray[np.float32]:
