@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rrl.bars import Bar
 from rrl.cached import Data, read_data
 from rrl.command import Command, boolean, count_or_all, run
 from rrl.device import multiply_by_onednn, prepare
@@ -171,9 +172,11 @@ def fit_heads(
     heads = Heads.create(weight, bias, len(weight_decays), batch_norm)
     heads.mean, heads.variance = images.mean, images.variance
     fits = [Fit(weight_decay, 0, math.nan) for weight_decay in weight_decays]
-    for number in sorted(range(len(fits)), key=lambda number: -weight_decays[number]):
-        fits[number] = minimise(images, weight, bias, weight_decays[number], iterations, tolerance)
-        heads.weight[number], heads.bias[number] = weight, bias
+    with Bar("probe", "weight decay", len(fits), kept=False) as bar:
+        for number in sorted(range(len(fits)), key=lambda number: -weight_decays[number]):
+            fits[number] = minimise(images, weight, bias, weight_decays[number], iterations, tolerance)
+            heads.weight[number], heads.bias[number] = weight, bias
+            bar.add()
     return heads, fits
 
 
