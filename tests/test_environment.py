@@ -41,3 +41,11 @@ def test_the_project_files_say_the_same() -> None:
         (CLONE / "CHANGELOG.md").read_text(),
         re.M,
     )
+
+
+def test_hooks_are_checks_of_make_test() -> None:
+    (local,) = yaml.safe_load((CLONE / ".pre-commit-config.yaml").read_text())["repos"]
+    recipe = (CLONE / "Makefile").read_text().replace("$(BIN)", ".venv/bin")
+    assert len(local["hooks"]) == 4
+    for hook in local["hooks"]:
+        assert f"\t@{hook['entry']}\n" in recipe and hook["language"] == "system"
