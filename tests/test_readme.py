@@ -7,7 +7,11 @@ import pytest
 from conftest import CLONE, copy_clone
 
 # docs/images.md is one story; test_tutorial.py follows it.
-TEXTS = [CLONE / "README.md", *(path for path in sorted((CLONE / "docs").glob("*.md")) if path.stem != "images")]
+TEXTS = [
+    CLONE / "README.md",
+    CLONE / "CONTRIBUTING.md",
+    *(path for path in sorted((CLONE / "docs").glob("*.md")) if path.stem != "images"),
+]
 COMMANDS = sorted(
     {
         line
