@@ -14,7 +14,7 @@ BIN := .venv/bin
 # Snakemake looks for jobs to start every so often, once more often for each job that it started: the default,
 # a second, costs half a minute in the demo.
 SNAKEMAKE := $(BIN)/python -m workflow.resume --cores all --scheduler greedy --max-jobs-per-timespan 1000/3s \
-	--quiet rules
+	--quiet host rules
 
 # For `make plan` and `make progress`: the config of the experiment.
 CONFIG ?= config.yaml
@@ -34,8 +34,6 @@ setup: .venv/installed
 demo tiny: setup
 	@$(SNAKEMAKE) --configfile workflow/config/$@.yaml
 	@cat results/$@/table2.md results/$@/table1.md
-	@echo "Tables: results/$@/table1.csv, results/$@/table2.csv (.md, .tex); figure: results/$@/figures/accuracy.svg (.png)"
-	@echo "Every record: results/$@/records.csv and results/$@/records/"
 
 plan: setup
 	@$(BIN)/python -m rrl.costs "$(CONFIG)"

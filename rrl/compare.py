@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from rrl.architecture_names import parse_architecture
+from rrl.bars import Bar
 from rrl.compare_records import compare_records
 from rrl.errors import UserError
 from rrl.files import sha256_of_file, write_text
@@ -225,14 +225,14 @@ def run_workflow(config: Path, cores: int | None) -> None:
     output: list[str] = []
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
-        tqdm(unit="job", disable=not sys.stderr.isatty(), leave=False) as bar,
+        Bar("workflow", "job", None, kept=False) as bar,
     ):
         assert process.stdout is not None
         for line in process.stdout:
             output.append(line)
             if steps := STEPS_DONE.match(line):
                 bar.total = int(steps[2])
-                bar.update(int(steps[1]) - bar.n)
+                bar.add(int(steps[1]) - bar.done)
     if process.returncode:
         reasons = [line for line in output if ".log: Error: " in line]
         print(*(reasons or output), sep="", end="", file=sys.stderr)

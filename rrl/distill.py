@@ -27,6 +27,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from rrl.architectures import Network, build_trunk
+from rrl.bars import Bar
 from rrl.batches import Share, whole
 from rrl.command import Command, build, run
 from rrl.device import prepare
@@ -103,12 +104,14 @@ def teacher_logits(features: Sequence[Card], networks: Sequence[Card], device: t
     dtype = np.result_type(*(card.settings["dtype"] for card in features))
     views, count, classes = features[0].facts["views"], features[0].facts["counts"]["train"], len(heads[0][1])
     logits = np.empty((views, count, len(heads), classes), dtype)
-    for teacher, (card, network, head) in enumerate(zip(features, networks, heads, strict=True)):
-        for view, start, found in logits_of(card, head, device):
-            try:
-                logits[view, start : start + len(found), teacher] = to_dtype(found, dtype.name, start)
-            except UserError as error:
-                raise UserError(f"logits of {network.artifact}: {error}") from None
+    with Bar("logits of teachers", "image", views * count * len(heads)) as bar:
+        for teacher, (card, network, head) in enumerate(zip(features, networks, heads, strict=True)):
+            for view, start, found in logits_of(card, head, device):
+                try:
+                    logits[view, start : start + len(found), teacher] = to_dtype(found, dtype.name, start)
+                except UserError as error:
+                    raise UserError(f"logits of {network.artifact}: {error}") from None
+                bar.add(len(found))
     return torch.from_numpy(logits)
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rrl.bars import Bar
 from rrl.command import Command, run
 from rrl.device import ahead, multiply_by_onednn, prepare
 from rrl.features import UNREADABLE, check_fits, create, finish, labels_digest, views_of
@@ -68,10 +69,19 @@ def extract_split(
     features = (features_of(batch) for batch in ahead(images, device))
     made = ahead(features, device)
     unsaid, said = "", time.monotonic()
-    with h5py.File(path, "r+") as file, open(_done(path), "a") as lines:
+    rows_done = sum(rows.stop - rows.start for _, rows in blocks[:done])
+    with (
+        h5py.File(path, "r+") as file,
+        open(_done(path), "a") as lines,
+        Bar(path.stem, "image", len(draws) * count, done=rows_done) as bar,
+    ):
         for view, rows in left:
             starts = range(rows.start, rows.stop, batch_size)
-            block = np.concatenate([_to_dtype(next(made), dtype, start) for start in starts])
+            parts = []
+            for start in starts:
+                parts.append(_to_dtype(next(made), dtype, start))
+                bar.add(len(parts[-1]))
+            block = np.concatenate(parts)
             file["features"][view, rows] = block
             digest.update(block.data)
             unsaid += _line(digest)

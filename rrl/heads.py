@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rrl.bars import Bar
 from rrl.cached import Data, Order, join
 from rrl.errors import UserError
 from rrl.logits import LogitsFile
@@ -110,19 +111,21 @@ def train_heads(
     batches = endless_batches(data, batch_size, generator("probe batches", training.seed))
     selections = {rule: Selection(rule) for rule in rules}
     curves: dict[str, Any] = {SELECTED_ON[rule]: {"correct": [], "loss": []} for rule in rules}
-    for epoch in range(training.epochs):
-        for step in range(epoch * steps, (epoch + 1) * steps):
-            features, labels = data.batch(epoch % views, *next(batches))
-            losses = sweep.step(features.to(weight.dtype), labels, rates[step])
-        _check(losses, settings, f"epoch {epoch + 1}: the loss")
-        for split, curve in curves.items():
-            correct, loss = evaluate(heads, evaluated[split].slices(heads.rows()))
-            _check(loss, settings, f"epoch {epoch + 1}: the loss on {split}")
-            curve["correct"].append(correct.tolist())
-            curve["loss"].append(loss.tolist())
-        for selection in selections.values():
-            curve = curves[selection.split]
-            selection.offer(heads, epoch, curve["correct"][-1], curve["loss"][-1])
+    with Bar("heads", "step", training.epochs * steps, kept=False) as bar:
+        for epoch in range(training.epochs):
+            for step in range(epoch * steps, (epoch + 1) * steps):
+                features, labels = data.batch(epoch % views, *next(batches))
+                losses = sweep.step(features.to(weight.dtype), labels, rates[step])
+                bar.add()
+            _check(losses, settings, f"epoch {epoch + 1}: the loss")
+            for split, curve in curves.items():
+                correct, loss = evaluate(heads, evaluated[split].slices(heads.rows()))
+                _check(loss, settings, f"epoch {epoch + 1}: the loss on {split}")
+                curve["correct"].append(correct.tolist())
+                curve["loss"].append(loss.tolist())
+            for selection in selections.values():
+                curve = curves[selection.split]
+                selection.offer(heads, epoch, curve["correct"][-1], curve["loss"][-1])
     return selections, curves
 
 

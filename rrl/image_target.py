@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from rrl.bars import Bar
 from rrl.command import Command, run
 from rrl.errors import UserError
 from rrl.files import sha256_of_file
@@ -28,9 +29,11 @@ def look(source: Source, threads: int) -> tuple[dict[str, int], dict[str, dict[s
 
     counts: Counter[str] = Counter()
     unreadable: dict[str, dict[str, str]] = {}
-    with ThreadPoolExecutor(threads) as pool:
+    total = sum(map(len, source.parts.values()))
+    with Bar("looked at", "image", total) as bar, ThreadPoolExecutor(threads) as pool:
         for part, items in source.parts.items():
             for item, found in zip(items, pool.map(lambda item, part=part: one(part, item), items), strict=True):
+                bar.add()
                 if isinstance(found, str):
                     unreadable.setdefault(part, {})[str(item.reference)] = found
                 else:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rrl.bars import Bar
 from rrl.cached import Data
 from rrl.command import run
 from rrl.errors import UserError
@@ -169,9 +170,11 @@ def fit_heads(
     heads = Heads.create(weight, bias, len(weight_decays), batch_norm)
     heads.mean, heads.variance = images.mean, images.variance
     fits = [Fit(weight_decay, 0, math.nan) for weight_decay in weight_decays]
-    for number in sorted(range(len(fits)), key=lambda number: -weight_decays[number]):
-        fits[number] = minimise(images, weight, bias, weight_decays[number], iterations, tolerance)
-        heads.weight[number], heads.bias[number] = weight, bias
+    with Bar("probe", "weight decay", len(fits), kept=False) as bar:
+        for number in sorted(range(len(fits)), key=lambda number: -weight_decays[number]):
+            fits[number] = minimise(images, weight, bias, weight_decays[number], iterations, tolerance)
+            heads.weight[number], heads.bias[number] = weight, bias
+            bar.add()
     return heads, fits
 
 

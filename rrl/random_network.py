@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from rrl.architectures import Trunk, build_trunk
+from rrl.bars import Bar
 from rrl.batches import plain_batches
 from rrl.command import Command, run
 from rrl.device import prepare
@@ -28,8 +29,10 @@ def set_statistics(trunk: Trunk, data: Split, transform: Transform, batch_size: 
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None
     trunk.train()
-    for images, _ in plain_batches(data, transform, batch_size):
-        trunk(images.to(device))
+    with Bar("statistics", "image", len(data.labels)) as bar:
+        for images, _ in plain_batches(data, transform, batch_size):
+            trunk(images.to(device))
+            bar.add(len(images))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -2,23 +2,19 @@
 
 import email.utils
 import re
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import requests
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from rrl.archives import Refused, check_space, reason
+from rrl.bars import Bar, write_line
 from rrl.files import read_json, write_json
 
 ATTEMPTS = 6  # in a row, of which at most the first got further than any before
 FIRST_WAIT = 1.0  # seconds before the second attempt; doubled for each one after it
 LONGEST_WAIT = 60.0  # seconds; a server that asks for more is given up
 TIMEOUT = (20, 60)  # seconds to connect, and between two pieces of the content
-SECONDS_PER_LINE = 30  # of progress, where there is no terminal
 PIECE = 1 << 16  # bytes; at most this much is lost when a connection breaks off
 
 
@@ -33,6 +29,10 @@ class Again(Exception):
 def _state(partial: Path) -> Path:
     """What says which version of which URL a partial file is the beginning of."""
     return partial.with_name(partial.name + ".json")
+
+
+def _name(partial: Path) -> str:
+    return partial.name.removesuffix(".partial")
 
 
 def discard(partial: Path) -> None:
@@ -55,7 +55,7 @@ def from_server(address: str, partial: Path, size: int | None) -> None:
                 raise Refused(f"{error}, after {ATTEMPTS} attempts") from None
             if wait > LONGEST_WAIT:
                 raise Refused(f"{error}, asks to wait for {wait:.0f} s") from None
-            print(f"{partial}: {error}; trying again in {wait:.0f} s", file=sys.stderr)
+            write_line(f"{partial}: {error}; trying again in {wait:.0f} s")
             time.sleep(wait)
 
 
@@ -117,11 +117,11 @@ def _receive(response: requests.Response, address: str, partial: Path, size: int
     with open(partial, "ab" if offset else "wb") as content:
         if not offset:
             write_json(_state(partial), {"url": address, "version": _version(response)})
-        with _progress(partial, offset) as report:
+        with Bar(_name(partial), "B", total or size, done=offset) as bar:
             for piece in response.iter_content(PIECE):
                 content.write(piece)
                 offset += len(piece)
-                report(offset, total)
+                bar.add(len(piece))
     if total not in (None, offset):
         raise Again(f"{offset} of {total} bytes")
 
@@ -166,11 +166,12 @@ def from_drive(identifier: str, partial: Path, size: int | None) -> None:
             if size is not None and total not in (None, size):
                 raise Refused(f"has {total} bytes, pinned are {size}")
             check_space(partial, (total or size or 0) - done)
-        show(done, total)
+        bar.total = total
+        bar.add(done - bar.done)
 
     discard_all()
     try:
-        with _progress(partial, 0) as show:
+        with Bar(_name(partial), "B", size) as bar:
             gdown.download(
                 id=identifier,
                 output=str(partial),
@@ -191,32 +192,3 @@ def from_drive(identifier: str, partial: Path, size: int | None) -> None:
     except BaseException:
         discard_all()
         raise
-
-
-@contextmanager
-def _progress(partial: Path, done: int) -> Iterator[Callable[[int, int | None], None]]:
-    """What to call with the bytes so far and in all: a bar on a terminal, else a line now and then."""
-    name = partial.name.removesuffix(".partial")
-    if sys.stderr.isatty():
-        with tqdm(desc=name, initial=done, unit="B", unit_scale=True) as bar:
-
-            def show(so_far: int, total: int | None) -> None:
-                bar.total = total
-                bar.update(so_far - bar.n)
-
-            yield show
-        return
-    started = last = time.monotonic()
-
-    def write_line(so_far: int, total: int | None) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last < SECONDS_PER_LINE:
-            return
-        last = now
-        rate = (so_far - done) / (now - started)  # bytes per second
-        left = f", {(total - so_far) / rate:.0f} s left" if total and rate else ""
-        of = f" of {total / 1e6:.0f}" if total else ""
-        print(f"{name}: {so_far / 1e6:.0f}{of} MB, {rate / 1e6:.1f} MB/s{left}", file=sys.stderr)
-
-    yield write_line

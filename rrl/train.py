@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
+from rrl.bars import Bar
 from rrl.device import ahead, on_device
 from rrl.errors import UserError
 from rrl.schedule import Schedule, learning_rates
 from rrl.training_state import Group, Position, Unsaved
+
+SECONDS_PER_LINE = 600.0  # of a log, in epochs that take longer
 
 
 @dataclass(frozen=True)
@@ -93,38 +96,42 @@ def train(
     processes = saved.processes
     forward = processes.shared(network)
     saved.begin(at, network, groups, after_epoch)
-    while at.epoch < recipe.epochs:
-        network.train()
-        for batch in ahead(batches(at.epoch, at.step), device):
-            inputs, wanted = (on_device(part, device) for part in batch)
-            try:
-                with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-                    outputs = forward(inputs)
-            except ValueError as error:  # of batch norm
-                if "more than 1 value per channel" not in str(error):
-                    raise
-                where = f"epoch {at.epoch + 1}, step {at.step + 1}"
-                raise UserError(
-                    f"{where}: a batch of one image has no variance to normalise by; change batch_size by one"
-                ) from None
-            outputs = outputs.float() if mixed else outputs
-            loss = objective.loss(outputs, wanted)
-            network.zero_grad()
-            processes.mean_loss(loss, outputs, len(wanted)).backward()
-            for parameters, decay, velocities in groups:
-                descend(parameters, velocities, rates[at.epoch * steps_per_epoch + at.step], decay, recipe)
-            of_images = loss.item() * len(wanted) if len(wanted) else 0.0
-            total, right, images = processes.sums(of_images, float(objective.right(outputs, wanted)), len(wanted))
-            if not math.isfinite(total):
-                where = f"epoch {at.epoch + 1}, step {at.step + 1}"
-                raise UserError(f"{where}: the loss is {total / images}; lower learning_rate")
-            at.add(total, right, images)
+    steps, done = recipe.epochs * steps_per_epoch, at.epoch * steps_per_epoch + at.step
+    with Bar("training", "step", steps, done=done, seconds=SECONDS_PER_LINE, shown=processes.first) as bar:
+        while at.epoch < recipe.epochs:
+            network.train()
+            bar.what = f"epoch {at.epoch + 1}/{recipe.epochs}"
+            for batch in ahead(batches(at.epoch, at.step), device):
+                inputs, wanted = (on_device(part, device) for part in batch)
+                try:
+                    with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+                        outputs = forward(inputs)
+                except ValueError as error:  # of batch norm
+                    if "more than 1 value per channel" not in str(error):
+                        raise
+                    where = f"epoch {at.epoch + 1}, step {at.step + 1}"
+                    raise UserError(
+                        f"{where}: a batch of one image has no variance to normalise by; change batch_size by one"
+                    ) from None
+                outputs = outputs.float() if mixed else outputs
+                loss = objective.loss(outputs, wanted)
+                network.zero_grad()
+                processes.mean_loss(loss, outputs, len(wanted)).backward()
+                for parameters, decay, velocities in groups:
+                    descend(parameters, velocities, rates[at.epoch * steps_per_epoch + at.step], decay, recipe)
+                of_images = loss.item() * len(wanted) if len(wanted) else 0.0
+                total, right, images = processes.sums(of_images, float(objective.right(outputs, wanted)), len(wanted))
+                if not math.isfinite(total):
+                    where = f"epoch {at.epoch + 1}, step {at.step + 1}"
+                    raise UserError(f"{where}: the loss is {total / images}; lower learning_rate")
+                at.add(total, right, images)
+                bar.add()
+                saved.safe_point()
+            result = f"loss {at.loss / at.seen:.4f} {objective.name} {at.right / at.seen:.4f}"
+            saved.say(f"{bar.what} {result}")
+            after_epoch(at.epoch)
+            at.next_epoch()
             saved.safe_point()
-        result = f"loss {at.loss / at.seen:.4f} {objective.name} {at.right / at.seen:.4f}"
-        saved.say(f"epoch {at.epoch + 1}/{recipe.epochs} {result}")
-        after_epoch(at.epoch)
-        at.next_epoch()
-        saved.safe_point()
     saved.end()
 
 

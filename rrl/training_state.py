@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from rrl.bars import write_line
 from rrl.files import sha256_of_file
 from rrl.processes import ALONE, Processes
 from rrl.provenance import Job
@@ -74,8 +75,7 @@ class Unsaved:
     def say(self, line: str) -> None:
         """A line of the log."""
         if self.processes.first:
-            with suppress(OSError):  # a full disk costs a line, not the training
-                print(line, file=sys.stderr)
+            write_line(line)
 
     def end(self) -> None:
         """Called after the last epoch."""
@@ -144,7 +144,7 @@ class Saved(Unsaved):
             outcome = self._save()
             if number:
                 name = signal.Signals(number).name
-                print(f"{name}: {outcome}; the same command goes on from the last save", file=sys.stderr)
+                write_line(f"{name}: {outcome}; the same command goes on from the last save")
         self.processes.wait()
         if number:
             raise SystemExit(128 + number)  # as shells have it
@@ -157,7 +157,7 @@ class Saved(Unsaved):
         except OSError as error:  # a full disk costs the save, not the training
             (self.folder / PARTIAL).unlink(missing_ok=True)
             outcome = f"{self.folder}: could not save ({error})"
-            print(outcome, file=sys.stderr)
+            write_line(outcome)
         self.saved = time.monotonic()
         return outcome
 

@@ -1,10 +1,14 @@
 """Helpers of all tests. Workflows run in copies of this clone, below .tmp; the data is shared."""
 
+import fcntl
 import os
+import pty
 import re
 import shutil
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,6 +84,34 @@ def planned_jobs(folder: Path, *targets: str, config: str | None = "tiny") -> di
     output = snakemake(folder, *targets, options=("--dry-run",), config=config)
     jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)}
     return {rule: count for rule, count in jobs.items() if rule not in ("all", "total")}
+
+
+OF_A_TERMINAL = re.compile(r"[\r\x1b\b]|\d%\|")  # bars and colours
+
+
+def on_a_terminal(command: list[str], folder: Path) -> tuple[int, str]:
+    """Exit status, and what was written to a terminal of 120 columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    with subprocess.Popen(command, cwd=folder, stdout=theirs, stderr=theirs, env=clean | {"TERM": "xterm"}) as process:
+        os.close(theirs)
+        written = b""
+        while True:
+            try:
+                written += (piece := os.read(ours, 1 << 16))
+            except OSError:  # of the terminal, once nobody has it any more
+                break
+            if not piece:
+                break
+    os.close(ours)
+    return process.returncode, written.decode()
+
+
+def left_to_see(written: str) -> str:
+    """Lines without colours, each as it was last drawn."""
+    plain = re.sub(r"\x1b\[\d*m", "", written.replace("\r\n", "\n"))
+    return "\n".join(line.rpartition("\r")[2] for line in plain.split("\n"))
 
 
 @contextmanager

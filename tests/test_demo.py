@@ -35,7 +35,7 @@ def demo() -> pd.DataFrame:
     # In a process of its own, whose children are those of the demo alone.
     result = subprocess.run([sys.executable, "-c", MEASURED], cwd=CLONE, capture_output=True, text=True)
     assert result.returncode == 0, (result.stdout + result.stderr)[-4000:]
-    assert "Tables: results/demo/table1.csv" in result.stdout
+    assert "Tables: results/demo/table1.csv" in result.stderr
     peak = int(result.stdout.splitlines()[-1])
     assert peak < 1.5e6, f"a job needed {peak} kB"
     frame = pd.read_csv(ROOT / "records.csv")

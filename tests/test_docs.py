@@ -122,4 +122,4 @@ def test_results_are_read_as_the_page_says(tiny: Path) -> None:
     result = subprocess.run([sys.executable, "-c", code], cwd=tiny, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     top1, *shapes = re.findall(r"[\d.]+", result.stdout)
-    assert 0 < float(top1) <= 1 and shapes == ["1", "3700", "64", "3700"], result.stdout
+    assert 0 < float(top1) <= 1 and shapes == ["1", "4700", "64", "4700"], result.stdout

@@ -22,6 +22,7 @@ import pytest
 import requests
 from conftest import CLONE
 
+import rrl.bars
 import rrl.checkpoints
 import rrl.download
 import rrl.sources
@@ -362,10 +363,10 @@ def test_command_line(site: Site, folder: Path, capsys: pytest.CaptureFixture[st
 def test_progress(
     site: Site, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rrl.sources, "SECONDS_PER_LINE", 0)
+    monkeypatch.setattr(rrl.bars, "SECONDS", 0)
     monkeypatch.setattr(rrl.sources, "PIECE", 250_000)
     download(FILE, folder)
-    assert re.search(r"^one\.pth\.tar: 1 of 1 MB, [\d.]+ MB/s, 0 s left$", capsys.readouterr().err, re.MULTILINE)
+    assert re.search(r"^one\.pth\.tar: 1 of 1 MB, [\d.,]+ MB/s, 0.0 s left$", capsys.readouterr().err, re.MULTILINE)
     (folder / FILE).unlink()
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)

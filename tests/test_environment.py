@@ -26,3 +26,26 @@ def test_the_conda_environment_has_the_same_pins() -> None:
 
 def test_snakemake_and_its_slurm_plugin_are_pinned_exactly() -> None:
     assert LOCK["snakemake"] == "9.27.1" and LOCK["snakemake-executor-plugin-slurm"] == "2.8.0"
+
+
+def test_the_project_files_say_the_same() -> None:
+    """Version, licence and title, where people and archives look for them."""
+    citation = yaml.safe_load((CLONE / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"] and citation["license"] == PROJECT["license"]
+    licence = (CLONE / "LICENSE").read_text()
+    assert licence.startswith(f"{PROJECT['license']} License\n")
+    assert f"(c) 2026 {citation['authors'][0]['name']}\n" in licence
+    assert citation["preferred-citation"]["title"] in re.sub(r"\s+", " ", (CLONE / "README.md").read_text())
+    assert re.search(
+        rf"^## \[Unreleased\]\n+To be version {re.escape(PROJECT['version'])},|^## \[{re.escape(PROJECT['version'])}\]",
+        (CLONE / "CHANGELOG.md").read_text(),
+        re.M,
+    )
+
+
+def test_hooks_are_checks_of_make_test() -> None:
+    (local,) = yaml.safe_load((CLONE / ".pre-commit-config.yaml").read_text())["repos"]
+    recipe = (CLONE / "Makefile").read_text().replace("$(BIN)", ".venv/bin")
+    assert len(local["hooks"]) == 4
+    for hook in local["hooks"]:
+        assert f"\t@{hook['entry']}\n" in recipe and hook["language"] == "system"

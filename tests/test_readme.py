@@ -8,7 +8,11 @@ from conftest import CLONE, copy_clone
 
 # Stories: test_tutorial.py follows docs/images.md, test_demo.py docs/tutorial.md.
 STORIES = {"images", "tutorial"}
-TEXTS = [CLONE / "README.md", *(path for path in sorted((CLONE / "docs").glob("*.md")) if path.stem not in STORIES)]
+TEXTS = [
+    CLONE / "README.md",
+    CLONE / "CONTRIBUTING.md",
+    *(path for path in sorted((CLONE / "docs").glob("*.md")) if path.stem not in STORIES),
+]
 COMMANDS = sorted(
     {
         line

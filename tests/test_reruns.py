@@ -456,6 +456,7 @@ MODULES = {
     "architectures": "convert user_network library_network pretrain random_network distill extract finetune",
     "archives": "",
     "averaged_head": "averaged_head",
+    "bars": "image_target pretrain random_network distill extract probe lbfgs_probe best_subset finetune two_stage",
     "batches": "pretrain random_network distill finetune",
     "best_subset": "best_subset",
     "cached": "probe lbfgs_probe best_subset two_stage",

@@ -3,12 +3,12 @@
 import logging
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from rrl.bars import write_line
 from workflow import slurm
 
 # What a stage says of what went wrong, and the last line of a traceback. torchrun says more behind the first.
@@ -40,7 +40,7 @@ class Failures(logging.Handler):
         line = told(Path(log), external, Path(others[-1]) if others else Path())
         self.found[of["jobid"]] = (list(of.get("output") or []), line)
         if external is not None:
-            print(line, file=sys.stderr)
+            write_line(line)
 
     def lines(self) -> list[str]:
         """Of the jobs that failed and did not succeed when they were tried again."""

@@ -25,6 +25,7 @@ from snakemake.logging import logger
 from workflow import slurm
 from workflow.failures import Failures
 from workflow.folders import bring_to_present, check_writable
+from workflow.run import Run
 
 try:
     PLAN = Plan(
@@ -39,6 +40,16 @@ except UserError as error:
 FAILURES = Failures()
 if workflow.exec_mode.name == "DEFAULT":
     logger.addHandler(FAILURES)
+
+
+RESULTS = PLAN.config.results
+DATA = shlex.quote(PLAN.config.data)
+CHECKPOINTS = PLAN.config.checkpoints
+PYTHON = shlex.quote(sys.executable)
+RUN = Run(workflow, Path(RESULTS))
+if workflow.exec_mode.name == "DEFAULT" and not workflow.output_settings.dryrun:
+    logger.addHandler(RUN)
+    RUN.draw()
 
 
 onstart:
@@ -60,16 +71,15 @@ onstart:
         sys.exit(f"Error: {error}")
 
 
+onsuccess:
+    RUN.tell()
+
+
 onerror:
+    RUN.tell()
     # Snakemake says which job failed; this says why, a line each, with the log that holds the rest.
     for line in FAILURES.lines():
         print(line, file=sys.stderr)
-
-
-RESULTS = PLAN.config.results
-DATA = shlex.quote(PLAN.config.data)
-CHECKPOINTS = PLAN.config.checkpoints
-PYTHON = shlex.quote(sys.executable)
 
 
 def recorded():
