@@ -121,10 +121,10 @@ def build(of: Callable[..., Settings], arguments: argparse.Namespace) -> Setting
     return of(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(of)})  # type: ignore[arg-type]
 
 
-def _say(error: str) -> NoReturn:
-    """One line, whatever letters a file's name has."""
-    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in error)
-    sys.stderr.write(f"Error: {line}\n")  # in one piece: several processes may say it
+def _say(*lines: str) -> NoReturn:
+    """In as many lines, whatever letters a file's name has."""
+    shown = ["".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line) for line in lines]
+    sys.stderr.write("Error: " + "\n".join(shown) + "\n")  # in one piece: several processes may say it
     sys.exit(1)
 
 
@@ -133,7 +133,7 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
     try:
         main(None)
     except UserError as error:
-        _say(str(error))
+        _say(*map(str, error.args))
     except OSError as error:
         what = str(error) if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
         _say(f"{what}; mend that, then run the same command again")

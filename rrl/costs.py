@@ -31,6 +31,7 @@ from rrl.why import card_path, reason
 
 ROOT = Path(__file__).parents[1]
 ALL = "in all"
+FIGURES = "all figures"  # with a space, as in ALL: no name of a table
 
 GPU = "one A100"
 PEAK = 312e12  # floating-point operations per second of an A100 in bf16
@@ -421,7 +422,7 @@ def load_plans(path: Path) -> dict[str, Plan]:
 
 
 class Estimate:
-    """Of one plan: the jobs of each table and in all, and what they cost.
+    """Of one plan: the jobs of each table, of all figures and in all, and what they cost.
 
     missing : only jobs without a current card.
     """
@@ -429,7 +430,10 @@ class Estimate:
     def __init__(self, plan: Plan, missing: bool = False):
         self.plan = plan
         costs = Costs(plan)
-        parts = {table: behind([plan.table(table)]) for table in plan.config.tables} | {ALL: plan.jobs}
+        parts = {table: behind([plan.table(table)]) for table in plan.config.tables}
+        if plan.config.figures:
+            parts[FIGURES] = behind([plan.figure(figure) for figure in plan.config.figures])
+        parts[ALL] = plan.jobs
         left = [job for job in plan.jobs if not missing or reason(plan.config.results, job)]
         self.costs = {identity(job): costs.of(job) for job in distinct(left)}
         self.parts = {
@@ -483,7 +487,7 @@ def cells(costs: Sequence[Cost], *names: str) -> Iterator[str]:
 
 
 def summary(estimates: Sequence[Estimate]) -> Iterator[str]:
-    """A row per table and one in all."""
+    """A row per table, one of all figures and one in all."""
     header = ["", "jobs", "GPU-hours", "CPU-hours", "features", "networks", "logits"]
     rows = []
     for part in estimates[0].parts:

@@ -2,4 +2,7 @@
 
 
 class UserError(Exception):
-    """What was found, where, what is allowed and what to do, in one line; shown without a traceback."""
+    """What was found, where, what is allowed and what to do; a line for each argument, shown without a traceback."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))

@@ -245,9 +245,9 @@ def test_jobs_are_those_that_snakemake_would_run(tmp_path: Path) -> None:
     assert dict(Estimate(load_plan(DEMO)).stages(ALL)) == expected
 
 
-def test_tables_add_up_to_more_than_all(estimates: dict[str, Estimate]) -> None:
+def test_tables_and_figures_add_up_to_more_than_all(estimates: dict[str, Estimate]) -> None:
     for estimate in estimates.values():
-        together = total(estimate.total(table) for table in estimate.plan.config.tables)
+        together = total(estimate.total(part) for part in estimate.parts if part != ALL)
         whole = estimate.total(ALL)
         for of in ("gpu_hours", "cpu_hours", "features", "networks", "logits"):
             assert (1 + 1e-9) * getattr(together, of) >= getattr(whole, of) > 0
@@ -287,7 +287,7 @@ def test_other_experiments_are_told_too(path: Path, capsys: pytest.CaptureFixtur
     main([str(path)])
     output = capsys.readouterr().out
     assert " / " not in output.partition("Assumptions")[0].replace(str(path), "") and "not known" not in output.lower()
-    assert "\n| in all |" in output and "| resnet8w2 |     28 |" in output and "download" not in output.partition("Assumptions")[0]  # fmt: skip
+    assert "\n| in all      |" in output and "| resnet8w2 |     28 |" in output and "download" not in output.partition("Assumptions")[0]  # fmt: skip
 
 
 def test_what_exists_can_be_left_out(tiny: Path) -> None:
@@ -298,8 +298,8 @@ def test_what_exists_can_be_left_out(tiny: Path) -> None:
         output = subprocess.run(command, cwd=tiny, capture_output=True, text=True, check=True).stdout
     finally:
         aside.rename(path)
-    jobs = dict(re.findall(r"^\| (table1|table2|in all) \| +(\d+) \|", output, flags=re.MULTILINE))
-    assert jobs == {"table1": "0", "table2": "1", "in all": "1"}
+    jobs = dict(re.findall(r"^\| (table1|table2|all figures|in all) +\| +(\d+) \|", output, flags=re.MULTILINE))
+    assert jobs == {"table1": "0", "table2": "1", "all figures": "1", "in all": "1"}
     assert "\n| ensemble |    1 |" in output
 
 
@@ -310,6 +310,9 @@ def test_a_missing_or_wrong_config_is_refused(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(yaml.safe_load(TINY.read_text()) | {"grid": "all of it"}))
     with pytest.raises(UserError, match="1 mistakes"):
         main([str(path)])
+    result = subprocess.run([sys.executable, "-m", "rrl.costs", path], capture_output=True, text=True)
+    first, second = result.stderr.splitlines()
+    assert first == f"Error: {path}: 1 mistakes" and second.startswith("  grid: found 'all of it'")
 
 
 def test_a_table_is_aligned() -> None:
