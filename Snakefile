@@ -21,11 +21,11 @@ include: "workflow/rules/tables.smk"
 ruleorder: finetune_kept > finetune
 
 
-# Records too: a table that is newer than a deleted record would hide that it is gone.
+# Records and similarities too: a table or figure that is newer than a deleted one would hide that it is gone.
 rule all:
     default_target: True
     input:
         expand(RESULTS + "/{table}.{suffix}", table=PLAN.config.tables, suffix=["csv", "md", "tex"]),
         expand(RESULTS + "/figures/{figure}.{suffix}", figure=PLAN.config.figures, suffix=["svg", "png"]),
         RESULTS + "/records.csv",
-        [f"{RESULTS}/{job.artifact}.json" for job in PLAN.collection().inputs],
+        [f"{RESULTS}/{job.artifact}.json" for job in [*PLAN.collection().inputs, *PLAN.similarities]],

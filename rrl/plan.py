@@ -552,6 +552,11 @@ class Plan:
         features = [self.features(target, network) for network in networks]
         return self._job("similarity", f"similarities/{target}/{figure}", {}, *features)
 
+    @cached_property
+    def similarities(self) -> list[Planned]:
+        """Of all figures."""
+        return [job for job in self.jobs if job.stage == "similarity"]
+
     def _similarity_figure(self, figure: str, of: SimilarityFigure) -> Planned:
         panels = []
         for target in of.targets:

@@ -138,8 +138,8 @@ def report(plan: Plan) -> Iterator[str]:
     for name in plan.config.tables:
         yield from table_lines(progress, name)
         yield ""
-    records = plan.collection().inputs
-    ends = [*map(plan.table, plan.config.tables), *map(plan.figure, plan.config.figures), plan.collection(), *records]
+    shown = [*plan.collection().inputs, *plan.similarities]
+    ends = [*map(plan.table, plan.config.tables), *map(plan.figure, plan.config.figures), plan.collection(), *shown]
     yield f"{ALL.capitalize()}, each job once. {to_run_text(progress.to_run(plan.jobs, ends))}"
 
 

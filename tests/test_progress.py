@@ -125,6 +125,7 @@ CHANGES = {
         f"networks/{RUN}.json", f"networks/{RUN}.safetensors", f"features/mnist/{RUN}.json", f"features/mnist/{RUN}",
         "representations/mnist/cat2.heldout-lr0.1-wd0.0005-e2.json", "records/mnist/cat2/two_stage.json",
     ],
+    "a similarity": ["similarities/mnist/similarity.json"],
     "a run of fine-tuning, and the record of it": [
         f"finetuned/{RUN}.json", "records/mnist/erm-s0/finetune.json",
     ],

@@ -300,7 +300,7 @@ PAIRS = [
         Case("learning rates of a probe", config(("  tiny:\n    learning_rates: [0.1]", "  tiny:\n    learning_rates: [0.2]")), PROBES),
     ),
     (
-        nothing("another order of the networks", config((RANDOM, ""), ("networks:\n", f"networks:\n{RANDOM}"))),
+        nothing("another order of the networks", config((RANDOM, ""), ("\nnetworks:\n", f"\nnetworks:\n{RANDOM}"))),
         Case("epochs of a probe", config(("    epochs: 2\n    steps_per_epoch: 0\n    batch_size: 64\n    momentum: 0.9\n    nesterov: true", "    epochs: 3\n    steps_per_epoch: 0\n    batch_size: 64\n    momentum: 0.9\n    nesterov: true")), PROBES),
     ),
     (
