@@ -32,10 +32,7 @@ from rrl.table import beside, note
 from rrl.why import card_path, roots
 
 FOLDER = Path(__file__).parent
-BARS = (
-    "Bars, where there are any, are the standard deviation (ddof 1) over seeds or windows of seeds; windows share "
-    "networks, so their spread is not that of independent runs."
-)
+PLACES = ("title", "target", "shots", "series")  # of a point of a figure: where it stands
 
 
 def inline(name: str) -> str:
@@ -60,6 +57,24 @@ def first_comment(text: str) -> str:
     """What a config says of itself: the comment that it begins with."""
     lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
     return " ".join(line.lstrip("# ") for line in lines)
+
+
+def points_table(points: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[tuple[str, Any]]]]:
+    """Columns and rows of the numbers that a figure draws; a number with the value that it is sorted by, text with
+    None."""
+    names = {name for point in points for name in point}
+    columns = [name for name in PLACES if name in names] + sorted(names - set(PLACES))
+    return columns, [[_shown_value(point.get(name)) for name in columns] for point in points]
+
+
+def _shown_value(value: Any) -> tuple[str, Any]:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown_value(item)[0]}" for name, item in value.items()), None
+    if isinstance(value, list):
+        return f"[{', '.join(_shown_value(item)[0] for item in value)}]", None
+    return (f"{value:.2f}" if isinstance(value, float) else str(value)), value if isinstance(
+        value, int | float
+    ) else None
 
 
 class Front:
@@ -123,7 +138,9 @@ class Front:
         job, of = self.plan.figure(name), self.plan.config.figures[name]
         rule = getattr(of, "selection", "")
         about = self.product(job, of.caption) | {"rule": rule, "rule_text": SELECTION_TEXT.get(rule, "")}
-        return about | {"note": BARS, "picture": self._picture(job, about)}
+        drawn = self._picture(job, about)
+        points = [] if drawn is None else self.artifacts.card(job).facts.get("points", [])
+        return about | {"picture": drawn, "points": points_table(points)}
 
     def _picture(self, job: Planned, about: dict[str, Any]) -> str | None:
         """None where it is not what the records of today give; then `why` says so."""
