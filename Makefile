@@ -3,6 +3,7 @@
 # make test-slurm        the checks that need Slurm, on a cluster of one node that they start and stop
 # make plan CONFIG=config.yaml       what an experiment costs before it runs, by table and in all
 # make progress CONFIG=config.yaml   how far it is: what is missing of each table, and what is still to run
+# make report CONFIG=workflow/config/demo.yaml   one HTML file with tables, figures and every record (docs/report.md)
 # make bench   how fast the parts are, as ratios with the limits that they are to reach; half an hour (docs/speed.md)
 # make docs   the pages of docs/ as HTML, in docs/_build/html, every link within them checked
 # make accept-refactor   keep results after a change of code that changes no result (docs/reruns.md)
@@ -16,14 +17,15 @@ BIN := .venv/bin
 SNAKEMAKE := $(BIN)/python -m workflow.resume --cores all --scheduler greedy --max-jobs-per-timespan 1000/3s \
 	--quiet host rules
 
-# For `make plan` and `make progress`: the config of the experiment.
+# For `make plan`, `make progress` and `make report`: the config of the experiment.
 CONFIG ?= config.yaml
+report: CONFIG = workflow/config/demo.yaml
 
 # For `make accept-refactor`: the code, and the environment, that made the results which are to be kept.
 OLD ?= HEAD
 OLD_PYTHON ?= $(BIN)/python
 
-.PHONY: setup demo tiny test test-slurm plan progress bench docs accept-refactor
+.PHONY: setup demo tiny test test-slurm plan progress report bench docs accept-refactor
 
 setup: .venv/installed
 
@@ -40,6 +42,9 @@ plan: setup
 
 progress: setup
 	@$(BIN)/python -m rrl.progress "$(CONFIG)"
+
+report: setup
+	@$(BIN)/python -m rrl.report "$(CONFIG)"
 
 # Of one thread; BENCH holds other options, for all: see python -m benchmarks --help.
 bench: setup

@@ -19,7 +19,7 @@ DOCS = Path(__file__).parent
 CLONE = DOCS.parent
 SCHEMA = Config.model_json_schema()
 MODELS: dict[str, dict[str, Any]] = SCHEMA["$defs"]
-FOR_PEOPLE = ("costs", "progress", "why", "download", "fetch")  # modules with a command that is no stage
+FOR_PEOPLE = ("costs", "progress", "report", "why", "download", "fetch")  # modules with a command that is no stage
 
 CONFIG = f"""\
 # Keys of a config

@@ -30,13 +30,13 @@ def card_of(path: Path) -> Card:
 
 def describe(card: Card) -> dict[str, Any]:
     """Everything behind an artifact, as plain data: what made it, and what made each artifact that it was made from."""
-    about = _entry(card)
-    about["results"] = [_result(entry) for entry in _results(card)]
-    about["made_from"] = [_entry(source) for source in _sources(card)]
+    about = entry_of(card)
+    about["results"] = [without_grid(entry) for entry in results_of(card)]
+    about["made_from"] = [entry_of(source) for source in _sources(card)]
     return about
 
 
-def _entry(card: Card) -> dict[str, Any]:
+def entry_of(card: Card) -> dict[str, Any]:
     facts = {name: value for name, value in card.facts.items() if name not in LONG}
     return {
         "artifact": card.artifact,
@@ -49,12 +49,12 @@ def _entry(card: Card) -> dict[str, Any]:
     }
 
 
-def _results(card: Card) -> list[dict[str, Any]]:
+def results_of(card: Card) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = card.facts.get("results", [])
     return results or ([card.facts["result"]] if "result" in card.facts else [])
 
 
-def _result(entry: dict[str, Any]) -> dict[str, Any]:
+def without_grid(entry: dict[str, Any]) -> dict[str, Any]:
     """Of one number of shots and selection rule, without its grid."""
     return {name: value for name, value in entry.items() if name != "grid"} | {
         "top1_interval": interval(entry["top1"], entry["n_test"])
@@ -96,8 +96,8 @@ def cell(table: Card, row: str, column: str, selection: str | None) -> dict[str,
     records = []
     for name in rows[row]["representations"]:
         card = read_card(table.root / f"records/{shown['target']}/{name}/{transfer}.json")
-        (result,) = [e for e in _results(card) if (e["selection"], e["shots"]) == (rule, shown["shots"])]
-        records.append({"record": f"{card.artifact}.json", "seeds": card.facts["seeds"], **_result(result)})
+        (result,) = [e for e in results_of(card) if (e["selection"], e["shots"]) == (rule, shown["shots"])]
+        records.append({"record": f"{card.artifact}.json", "seeds": card.facts["seeds"], **without_grid(result)})
     return {"table": table.artifact, "row": row, "column": column, "selection": rule, "records": records}
 
 
@@ -105,14 +105,14 @@ def lines(about: dict[str, Any]) -> Iterator[str]:
     """A description for people."""
     yield f"{about['artifact']}, made by rrl.{about['stage']}"
     for name in ("facts", "settings"):
-        yield f"  {name}: " + ", ".join(f"{key} {_short(value)}" for key, value in about[name].items())
+        yield f"  {name}: " + ", ".join(f"{key} {short(value)}" for key, value in about[name].items())
     yield f"  code version {about['code_version']}, key {about['key']}, digest {about['digest']}"
     for result in about["results"]:
         yield f"  shots {result['shots']}, {result['selection']}: {_accuracy(result)}"
-        yield f"    picked on {result['selected_on']}: {_short(result['selected'])}"
+        yield f"    picked on {result['selected_on']}: {short(result['selected'])}"
     for source in about["made_from"]:
         yield f"from {source['artifact']}, made by rrl.{source['stage']}"
-        yield "  settings: " + ", ".join(f"{key} {_short(value)}" for key, value in source["settings"].items())
+        yield "  settings: " + ", ".join(f"{key} {short(value)}" for key, value in source["settings"].items())
         yield f"  code version {source['code_version']}, digest {source['digest']}"
 
 
@@ -121,8 +121,8 @@ def cell_lines(about: dict[str, Any]) -> Iterator[str]:
     count = len(about["records"])
     yield f"{place}, selection {about['selection']}: {count} record{'s' if count > 1 else ''}"
     for record in about["records"]:
-        yield f"  {record['record']}: seeds {_short(record['seeds'])}, {_accuracy(record)}"
-        yield f"    picked on {record['selected_on']}: {_short(record['selected'])}"
+        yield f"  {record['record']}: seeds {short(record['seeds'])}, {_accuracy(record)}"
+        yield f"    picked on {record['selected_on']}: {short(record['selected'])}"
 
 
 def table_lines(table: Card) -> Iterator[str]:
@@ -139,9 +139,9 @@ def _accuracy(result: dict[str, Any]) -> str:
     return f"top-1 {100 * result['top1']:.2f} %, {interval_text}; trained on {result['n_train']}"
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} {_short(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{key} {short(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_short(item) for item in value) + "]"
+        return "[" + ", ".join(short(item) for item in value) + "]"
     return str(value)

@@ -51,6 +51,16 @@ def test_a_second_run_has_nothing_to_do_and_is_quick(demo: pd.DataFrame) -> None
     assert time.time() - started < 10
 
 
+def test_its_report_is_made_at_once_and_small(demo: pd.DataFrame) -> None:
+    started = time.time()
+    result = subprocess.run(["make", "report"], cwd=CLONE, capture_output=True, text=True)
+    assert result.returncode == 0 and re.search(r"report\.html: \d+ current artifacts\n$", result.stdout), result.stderr
+    assert time.time() - started < 15
+    text = (ROOT / "report.html").read_text()
+    assert "Jobs to run: none." in text and "<figure>" in text
+    assert len(text) < 1e6  # 0.7 MB, of which 0.1 MB are the figure
+
+
 @pytest.mark.parametrize("selection", ["heldout", "paper"])
 @pytest.mark.parametrize(("target", "shots"), COLUMNS)
 def test_concatenation_beats_one_network(demo: pd.DataFrame, target: str, shots: int, selection: str) -> None:

@@ -526,6 +526,8 @@ MODULES = {
     "recognise": "",
     "record": "probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble collect table figure",
     "references": "",
+    "report": "",
+    "report_contents": "",
     "represent": "represent",
     "runs": "finetune",
     "schedule": "pretrain distill probe lbfgs_probe best_subset finetune two_stage",

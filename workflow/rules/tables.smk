@@ -26,7 +26,9 @@ rule table:
     input:
         records=cards("table"),
     output:
-        csv=RESULTS + "/{table}.csv",
+        csv=report(
+            RESULTS + "/{table}.csv", caption="../report/table.rst", category="Tables", labels={"table": "{table}"}
+        ),
         markdown=RESULTS + "/{table}.md",
         latex=RESULTS + "/{table}.tex",
         card=RESULTS + "/{table}.json",
@@ -54,7 +56,12 @@ rule figure:
         similarities=cards("figure", "similarities/"),
         logits=ancient(compared_logits),
     output:
-        svg=RESULTS + "/figures/{figure}.svg",
+        svg=report(
+            RESULTS + "/figures/{figure}.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
         png=RESULTS + "/figures/{figure}.png",
         card=RESULTS + "/figures/{figure}.json",
     log:
