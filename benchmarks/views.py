@@ -35,9 +35,9 @@ from rrl.cached import Data
 from rrl.command import run
 from rrl.config import load_config
 from rrl.device import prepare
+from rrl.drawing import COLOURS, MARKERS
 from rrl.errors import UserError
 from rrl.extract import extract_split
-from rrl.figure import COLOURS, MARKERS
 from rrl.files import complete, write_text
 from rrl.heads import HeadTraining, Setting, all_scores, initial_head, train_heads
 from rrl.images import Split, inputs, load_split
