@@ -37,14 +37,15 @@ def finished(output: str) -> Counter[str]:
 
 PLACES = """\
 Tables: results/tiny/table1.csv, results/tiny/table2.csv (.md, .tex)
-Figures: results/tiny/figures/accuracy.svg (.png)
+Figures: results/tiny/figures/accuracy.svg, results/tiny/figures/networks.svg, results/tiny/figures/gains.svg, \
+results/tiny/figures/similarity.svg (.png)
 Records: results/tiny/records.csv, and each by itself in results/tiny/records/
 """
 
 
 def test_summary_of_a_first_run(tiny: Path) -> None:
     first = min((tiny / ".snakemake/log").glob("*.log")).read_text()
-    assert ran(first) == finished(first) and len(finished(first)) == 16
+    assert ran(first) == finished(first) and len(finished(first)) == 17
     assert counts(first, "Already there") == Counter() and PLACES in first
     assert "Failed" not in first and "Not run" not in first
 
