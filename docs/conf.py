@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+CLONE = Path(__file__).parent.parent
+ROOT = ("readme", "contributing", "changelog")
+sys.path.insert(0, str(CLONE))
 
 project = "rrl"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
@@ -33,11 +35,15 @@ def paragraphs(app: Any, what: str, name: str, of: Any, options: Any, lines: lis
     lines[:] = re.sub(r"(?m)^Raises (\w+)", r"\n**Raises** \1", text).split("\n")
 
 
-def readme(app: Any, name: str, source: list[str]) -> None:
-    """The README is a page too, docs/readme.md."""
-    source[0] = source[0].replace("](../README.md", "](readme.md")
+def of_the_root(app: Any, name: str, source: list[str]) -> None:
+    """README.md, CONTRIBUTING.md and CHANGELOG.md are pages too, in place of those that only link to them."""
+    if name in ROOT:
+        text = (CLONE / f"{name.upper()}.md").read_text(encoding="utf-8")
+        source[0] = re.sub(r"\]\((?!https?:|#)", "](../", text).replace("](../docs/", "](")
+    for page in ROOT:
+        source[0] = source[0].replace(f"](../{page.upper()}.md", f"]({page}.md")
 
 
 def setup(app: Any) -> None:
-    app.connect("source-read", readme)
+    app.connect("source-read", of_the_root)
     app.connect("autodoc-process-docstring", paragraphs)
