@@ -37,7 +37,7 @@ def finished(output: str) -> Counter[str]:
 
 PLACES = """\
 Tables: results/tiny/table1.csv, results/tiny/table2.csv (.md, .tex)
-Figures: results/tiny/figures/accuracy.svg, results/tiny/figures/networks.svg, results/tiny/figures/gains.svg, \
+Figures: results/tiny/figures/accuracy.svg, results/tiny/figures/gains.svg, results/tiny/figures/networks.svg, \
 results/tiny/figures/similarity.svg (.png)
 Records: results/tiny/records.csv, and each by itself in results/tiny/records/
 """
