@@ -416,7 +416,7 @@ def test_what_is_stale_has_no_number(chromium: Browser, tiny: Path, report: Path
             page.locator("section#table1 .current").count() == 1 and page.locator("section#table2 .stale").count() == 1
         )
         shown = page.locator("section:has(figure)")  # what networks see of images is no matter of heads
-        assert [section.get_attribute("id") for section in shown.all()] == ["similarity"]
+        assert [section.get_attribute("id") for section in shown.all()] == ["figures/similarity"]
         assert "seed: 0 -> 5" in page.locator("#front").text_content()  # type: ignore[operator]
         visit(page, "records/mnist/cat2/linear_probe")
         assert "stale: seed: 0 -> 5" in page.locator("#page .alert").inner_text()
