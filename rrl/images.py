@@ -130,19 +130,20 @@ def _photographs(
     """As many pictures are decoded at once as torch has threads: decoding and resizing leave Python's lock alone."""
     from rrl.photographs import network_input
 
-    batch = torch.empty((len(positions), len(transform.mean), transform.size, transform.size))
+    # Not a tensor: one that is made in inference mode, as in evaluation, other threads may not write to.
+    batch = np.empty((len(positions), len(transform.mean), transform.size, transform.size), dtype=np.float32)
 
-    def fill(place: torch.Tensor, position: int) -> None:
+    def fill(place: npt.NDArray[np.float32], position: int) -> None:
         reference = data.images[position]
         try:
             picture = data.open(reference) if data.open is not None else Image.fromarray(reference)
-            place.copy_(network_input(picture, transform, None if draw is None else f"{draw}/{position}"))
+            place[...] = network_input(picture, transform, None if draw is None else f"{draw}/{position}").numpy()
         except Unreadable as error:
             raise UserError(f"{reference}: {error}") from None
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         deque(pool.map(fill, batch, positions.tolist()), maxlen=0)  # raises what they raise
-    return batch
+    return torch.from_numpy(batch)
 
 
 def normalise(images: npt.NDArray[np.uint8], transform: PaddedCrop) -> npt.NDArray[np.float32]:

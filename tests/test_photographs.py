@@ -298,3 +298,12 @@ def test_a_mixture_of_both_kinds_and_nothing_are_refused() -> None:
     for content in ({}, {key: value for key, value in PADDED.items() if key != "pad"}):
         with pytest.raises(ValueError, match="allowed are size, resize, scale, interpolation, flip, mean, std"):
             parse_transform(content)
+
+
+def test_batches_are_made_in_inference_mode_too() -> None:
+    """As evaluations ask for them; other threads than the one that asks decode."""
+    pictures = Split(np.arange(3), np.arange(3), lambda number: Image.new("RGB", (40, 30), (int(number), 0, 0)))
+    transform = Photographs(8, 8, (1.0, 1.0), "bilinear", False, (0.5,) * 3, (0.5,) * 3)
+    expected = inputs(pictures, np.arange(3), transform, None)
+    with torch.inference_mode():
+        assert torch.equal(inputs(pictures, np.arange(3), transform, None), expected)
