@@ -45,7 +45,7 @@ def test_demo(tiny: Path) -> None:
 
 def test_probes() -> None:
     found = rows("probes", "--rounds", "1", "--images", "300", "--stored", "2000", "--large", "512", "64")
-    assert len(found) == 7
+    assert len(found) == 11  # two solvers x two numbers of classes x two others' ways, and three
 
 
 def test_grid() -> None:

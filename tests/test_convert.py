@@ -28,7 +28,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, model: torchvision.models.Re
     """An empty clone with a file in the published layout, and an experiment that uses it."""
     folder = copy_clone(tmp_path_factory.mktemp("convert") / "clone")
     config = folder / "workflow/config/tiny.yaml"
-    config.write_text(config.read_text().replace("networks:\n", f"networks:\n{FAMILY}"))
+    config.write_text(config.read_text().replace("\nnetworks:\n", f"\nnetworks:\n{FAMILY}"))
     (folder / "checkpoints" / FILE).parent.mkdir(parents=True)
     rrl_file([model], folder / "checkpoints" / FILE)
     return folder

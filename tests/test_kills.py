@@ -10,7 +10,7 @@ from conftest import CLONE, copy_clone
 from kills import Harness, files_of
 
 EARLY = ("target", "pretrain", "random_network", "extract", "represent", "probe", "finetune")
-LATE = ("merge", "two_stage", "averaged_head", "ensemble", "collect", "table", "figure")
+LATE = ("merge", "two_stage", "averaged_head", "ensemble", "similarity", "collect", "table", "figure")
 
 
 def test_killed_fifty_times_the_results_are_those_of_an_undisturbed_run(
@@ -38,4 +38,4 @@ def test_damage_is_refused_or_harmless(tiny: Path, capsys: pytest.CaptureFixture
     with capsys.disabled():
         print("\n" + result.stdout)
     kinds = [line.partition(": ") for line in result.stdout.splitlines()]
-    assert len(kinds) == 12 and not [kind for kind, _, counts in kinds if counts.startswith("0 refused")]
+    assert len(kinds) == 13 and not [kind for kind, _, counts in kinds if counts.startswith("0 refused")]
