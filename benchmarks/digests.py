@@ -22,17 +22,17 @@ import numpy as np
 import torch
 
 from rrl import extract
-from rrl.architectures import Network, build_trunk
-from rrl.cached import Data
-from rrl.device import prepare
-from rrl.features import content_digest, finish, labels_digest
-from rrl.files import sha256_of_file
-from rrl.heads import HeadTraining, Setting, initial_head, train_heads
-from rrl.images import Split
-from rrl.inference import compiles, for_inference
-from rrl.train import Recipe, train
-from rrl.training_state import SECONDS
-from rrl.transforms import PaddedCrop, Photographs, Transform
+from rrl.artifacts.features import content_digest, finish, labels_digest
+from rrl.artifacts.files import sha256_of_file
+from rrl.probing.cached import Data
+from rrl.probing.heads import HeadTraining, Setting, initial_head, train_heads
+from rrl.targets.images import Split
+from rrl.targets.transforms import PaddedCrop, Photographs, Transform
+from rrl.training.device import prepare
+from rrl.training.train import Recipe, train
+from rrl.training.training_state import SECONDS
+from rrl.trunks.architectures import Network, build_trunk
+from rrl.trunks.inference import compiles, for_inference
 
 LARGE = Photographs(
     size=224, resize=256, scale=(0.08, 1.0), interpolation="bilinear", flip=True, mean=(0.5,) * 3, std=(0.5,) * 3

@@ -26,12 +26,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.ratios import interleaved, line, most_memory, ratio
-from rrl.architectures import build_trunk
-from rrl.device import multiply_by_onednn, prepare
 from rrl.extract import extract_split
-from rrl.images import Split, inputs
-from rrl.inference import for_inference
-from rrl.transforms import Photographs
+from rrl.targets.images import Split, inputs
+from rrl.targets.transforms import Photographs
+from rrl.training.device import multiply_by_onednn, prepare
+from rrl.trunks.architectures import build_trunk
+from rrl.trunks.inference import for_inference
 
 TRANSFORM = Photographs(
     size=224, resize=256, scale=(0.08, 1.0), interpolation="bilinear", flip=True, mean=(0.5,) * 3, std=(0.25,) * 3

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.ratios import interleaved, line, ratio
-from rrl.device import multiply_by_onednn, prepare
-from rrl.heads import Data, initial_head
 from rrl.lbfgs_probe import TrainingImages, fit_heads
-from rrl.randomness import generator, shuffled
-from rrl.schedule import learning_rates
-from rrl.sweep import EPSILON, Heads, Sweep, evaluate
+from rrl.probing.heads import Data, initial_head
+from rrl.probing.sweep import EPSILON, Heads, Sweep, evaluate
+from rrl.training.device import multiply_by_onednn, prepare
+from rrl.training.randomness import generator, shuffled
+from rrl.training.schedule import learning_rates
 
 RATES = [0.003, 0.01, 0.03, 0.1, 0.3]
 WITHIN = 1e-3  # of the objective

@@ -13,16 +13,16 @@ import numpy as np
 import torch
 import yaml
 
-from rrl.architectures import Trunk
-from rrl.cached import Data
-from rrl.device import multiply_by_onednn, prepare
-from rrl.heads import HeadTraining, Setting, all_scores, initial_head, train_heads, trainings
-from rrl.images import Split, inputs, load_split
-from rrl.inference import for_inference
-from rrl.members import SPLITS
-from rrl.provenance import read_card
-from rrl.stored_networks import load_trunk
-from rrl.transforms import parse_transform
+from rrl.artifacts.members import SPLITS
+from rrl.artifacts.provenance import read_card
+from rrl.probing.cached import Data
+from rrl.probing.heads import HeadTraining, Setting, all_scores, initial_head, train_heads, trainings
+from rrl.targets.images import Split, inputs, load_split
+from rrl.targets.transforms import parse_transform
+from rrl.training.device import multiply_by_onednn, prepare
+from rrl.trunks.architectures import Trunk
+from rrl.trunks.inference import for_inference
+from rrl.trunks.stored_networks import load_trunk
 
 BATCH_SIZE, SHOTS = 250, 100
 CPU = torch.device("cpu")

@@ -32,12 +32,12 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from benchmarks.ratios import interleaved, line, most_memory, ratio
-from rrl.cached import Columns, Data, OnDisk, open_features
-from rrl.device import multiply_by_onednn, prepare
-from rrl.features import CHUNK, create, file_digest
-from rrl.heads import HeadTraining, Selection, Setting, initial_head, scores_of, train_heads
+from rrl.artifacts.features import CHUNK, create, file_digest
+from rrl.artifacts.logits import logits_file
 from rrl.lbfgs_probe import fit_heads, select
-from rrl.logits import logits_file
+from rrl.probing.cached import Columns, Data, OnDisk, open_features
+from rrl.probing.heads import HeadTraining, Selection, Setting, initial_head, scores_of, train_heads
+from rrl.training.device import multiply_by_onednn, prepare
 
 DECAYS = [0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1]
 SETTINGS = [Setting(0.01, decay) for decay in DECAYS]

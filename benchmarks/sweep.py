@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.ratios import interleaved, line, ratio
-from rrl.device import multiply_by_onednn, prepare
-from rrl.heads import initial_head
-from rrl.sweep import Heads, Sweep
+from rrl.probing.heads import initial_head
+from rrl.probing.sweep import Heads, Sweep
+from rrl.training.device import multiply_by_onednn, prepare
 
 DECAYS = [0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
 RATE, MOMENTUM, BATCH_SIZE = 0.01, 0.9, 256

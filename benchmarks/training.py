@@ -2,10 +2,10 @@
 
     python -m benchmarks.training --threads 1
 
-pretraining : rrl.train.train as the stages call it, batches made of images in memory by rrl.batches.epoch_batches,
-augmented. fine-tuning : the same with step_batches and the recipe of the paper. The plain loop has the same network,
-recipe and layout (channels_last), and reads its loss in each step. Beside it, of the plain loop itself: what
-channels_last gains over the usual layout, and autocast to bfloat16 over float32.
+pretraining : rrl.training.train.train as the stages call it, batches made of images in memory by
+rrl.training.batches.epoch_batches, augmented. fine-tuning : the same with step_batches and the recipe of the paper.
+The plain loop has the same network, recipe and layout (channels_last), and reads its loss in each step. Beside it, of
+the plain loop itself: what channels_last gains over the usual layout, and autocast to bfloat16 over float32.
 """
 
 import argparse
@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.ratios import Seconds, interleaved, line, ratio
-from rrl.architectures import Network, build_trunk
-from rrl.batches import epoch_batches, step_batches
-from rrl.device import prepare
-from rrl.images import Split
-from rrl.train import Batches, Recipe, train
-from rrl.transforms import PaddedCrop, Photographs, Transform
+from rrl.targets.images import Split
+from rrl.targets.transforms import PaddedCrop, Photographs, Transform
+from rrl.training.batches import epoch_batches, step_batches
+from rrl.training.device import prepare
+from rrl.training.train import Batches, Recipe, train
+from rrl.trunks.architectures import Network, build_trunk
 
 CPU = torch.device("cpu")
 CLASSES = 10

@@ -3,11 +3,11 @@
     python -m benchmarks.views --seeds 6 --threads 1 --networks results/demo/networks --output docs
 
 Writes views.csv and views.svg into --output and prints the table. Linear probes on features of the demo's networks,
-by the demo's probe with 28 epochs of one pass each. From the cache: v views through rrl.extract and rrl.heads, epoch e
-on view e mod v; v = 1 is the plain images, v = 28 a view for each epoch. On-line: a plain PyTorch loop that augments
-and runs the trunk in each step. Both start from the same heads and see the same batches; the draws of the augmentation
-are independent of each other. As a control, v = 28 once more with the draws of on-line. Setting and epoch are picked on
-val, test is read once. In views.csv, views 0 is on-line, -1 the control.
+by the demo's probe with 28 epochs of one pass each. From the cache: v views through rrl.extract and
+rrl.probing.heads, epoch e on view e mod v; v = 1 is the plain images, v = 28 a view for each epoch. On-line: a plain
+PyTorch loop that augments and runs the trunk in each step. Both start from the same heads and see the same batches;
+the draws of the augmentation are independent of each other. As a control, v = 28 once more with the draws of on-line.
+Setting and epoch are picked on val, test is read once. In views.csv, views 0 is on-line, -1 the control.
 """
 
 import argparse
@@ -30,23 +30,23 @@ import yaml
 from scipy.stats import t as student
 from torch import Tensor, nn
 
-from rrl.architectures import JointTrunk, Trunk
-from rrl.cached import Data
+from rrl.artifacts.files import complete, write_text
+from rrl.artifacts.provenance import read_card
 from rrl.command import run
-from rrl.config import load_config
-from rrl.device import prepare
-from rrl.drawing import COLOURS, MARKERS
 from rrl.errors import UserError
+from rrl.experiment.config import load_config
 from rrl.extract import extract_split
-from rrl.files import complete, write_text
-from rrl.heads import HeadTraining, Setting, all_scores, initial_head, train_heads
-from rrl.images import Split, inputs, load_split
-from rrl.inference import for_inference
-from rrl.provenance import read_card
-from rrl.randomness import generator, shuffled
-from rrl.shots import first_of_each_class
-from rrl.stored_networks import load_trunk
-from rrl.transforms import PaddedCrop
+from rrl.figures.drawing import COLOURS, MARKERS
+from rrl.probing.cached import Data
+from rrl.probing.heads import HeadTraining, Setting, all_scores, initial_head, train_heads
+from rrl.targets.images import Split, inputs, load_split
+from rrl.targets.shots import first_of_each_class
+from rrl.targets.transforms import PaddedCrop
+from rrl.training.device import prepare
+from rrl.training.randomness import generator, shuffled
+from rrl.trunks.architectures import JointTrunk, Trunk
+from rrl.trunks.inference import for_inference
+from rrl.trunks.stored_networks import load_trunk
 
 DEMO = Path(__file__).parent.parent / "workflow/config/demo.yaml"
 AUGMENTATIONS = {"crop 2, flip": {"pad": 2, "flip": True}, "crop 1": {"pad": 1, "flip": False}}

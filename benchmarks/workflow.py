@@ -25,9 +25,9 @@ from typing import Any
 import yaml
 
 from benchmarks.ratios import line
-from rrl.config import load_config
-from rrl.plan import Plan
-from rrl.provenance import Card, Job, read_card
+from rrl.artifacts.provenance import Card, Job, read_card
+from rrl.experiment.config import load_config
+from rrl.experiment.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 DRY_RUN, NO_OP = 15.0, 10.0  # seconds

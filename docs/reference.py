@@ -1,4 +1,4 @@
-"""The pages that are made from code, docs/config.md and docs/commands.md: `python -m docs.reference` writes them."""
+"""The pages that are made from code: `python -m docs.reference` writes docs/config.md, commands.md, checkpoints.md."""
 
 import argparse
 import importlib
@@ -11,9 +11,10 @@ from unittest.mock import patch
 
 import click
 
+from docs.published import checkpoints_page
 from rrl.cli import main as rrl
 from rrl.command import Command
-from rrl.schema import MOST_CHARACTERS, Config
+from rrl.experiment.schema import MOST_CHARACTERS, Config
 
 DOCS = Path(__file__).parent
 CLONE = DOCS.parent
@@ -24,7 +25,7 @@ FOR_PEOPLE = ("costs", "progress", "report", "why", "download", "fetch")  # modu
 CONFIG = f"""\
 # Keys of a config
 
-This page is made from `rrl/schema.py` by `python -m docs.reference`; do not edit it.
+This page is made from `rrl/experiment/schema.py` by `python -m docs.reference`; do not edit it.
 
 A config is one YAML file with all the keys below. There are no defaults, but for `gpus`, and a key that is not here is
 refused. All mistakes are told at once, before anything runs: where, what was found, what is allowed. `1e-4` and
@@ -251,3 +252,4 @@ def _cell(text: str) -> str:
 if __name__ == "__main__":
     (DOCS / "config.md").write_text(config_page(), encoding="utf-8")
     (DOCS / "commands.md").write_text(commands_page(), encoding="utf-8")
+    (DOCS / "checkpoints.md").write_text(checkpoints_page(), encoding="utf-8")

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from rrl.artifacts.features import read_split
+from rrl.artifacts.logits import Labels, Scores, write_logits
+from rrl.artifacts.record import SELECTED_ON, entry, write_record
 from rrl.command import Command, run
 from rrl.errors import UserError
-from rrl.features import read_split
-from rrl.logits import Labels, Scores, write_logits
-from rrl.record import SELECTED_ON, entry, write_record
-from rrl.stage_one import StageOne, about, stage_one
+from rrl.probing.stage_one import StageOne, about, stage_one
 
 
 def cross_entropy(logits: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> float:

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rrl.cached import Data, read_data
+from rrl.artifacts.logits import write_logits
+from rrl.artifacts.provenance import Card
+from rrl.artifacts.record import Subject, entry, subject, write_record
 from rrl.command import build, run
-from rrl.device import multiply_by_onednn, prepare
-from rrl.heads import (
+from rrl.probing.cached import Data, read_data
+from rrl.probing.heads import (
     HEAD_TRAINING_FLAGS,
     HeadTraining,
     Selection,
@@ -24,10 +26,8 @@ from rrl.heads import (
     initial_head,
     train_heads,
 )
-from rrl.logits import write_logits
-from rrl.probes import probe_command
-from rrl.provenance import Card
-from rrl.record import Subject, entry, subject, write_record
+from rrl.probing.probes import probe_command
+from rrl.training.device import multiply_by_onednn, prepare
 
 
 @dataclass(frozen=True)

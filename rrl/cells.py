@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rrl.provenance import Card
-from rrl.record import rows
+from rrl.artifacts.provenance import Card
+from rrl.artifacts.record import rows
 from rrl.uncertainty import interval
 
 SELECTION_TEXT = {

@@ -10,8 +10,8 @@ import click
 
 from rrl import compare_records as comparison
 from rrl import show as showing
+from rrl.artifacts.files import sha256_of_file
 from rrl.errors import UserError
-from rrl.files import sha256_of_file
 
 FILE = click.Path(path_type=Path)
 
@@ -128,7 +128,7 @@ def compare(
 def fingerprint(path: str, data_root: Path) -> None:
     """For `fingerprint` of a target in a config the digest of a data set's names and sizes; for `sha256` of a network
     the digest of the file."""
-    from rrl.image_sources import LIBRARY, open_source
+    from rrl.targets.image_sources import LIBRARY, open_source
 
     file = data_root / path
     if file.is_file() and file.suffix != ".csv":

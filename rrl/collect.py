@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from rrl.artifacts.files import sha256_of_file, write_text
+from rrl.artifacts.record import rows
 from rrl.command import Command, run
-from rrl.files import sha256_of_file, write_text
-from rrl.record import rows
 from rrl.uncertainty import interval
 
 COLUMNS = ["target", "shots", "method", "representation", "transfer", "of", "selection"]

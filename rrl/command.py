@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from rrl.code_version import code_version
+from rrl.artifacts.code_version import code_version
+from rrl.artifacts.provenance import Card, Job, read_card, remake
 from rrl.errors import UserError
-from rrl.provenance import Card, Job, read_card, remake
 
 
 def boolean(text: str) -> bool:
@@ -139,7 +139,7 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
         _say(f"{what}; mend that, then run the same command again")
     finally:
         if "LOCAL_RANK" in os.environ:  # set by torchrun
-            from rrl.processes import leave
+            from rrl.training.processes import leave
 
             leave()
         gc.freeze()  # the process ends here: looking for garbage among torch's objects takes a third of a second

@@ -15,14 +15,14 @@ from typing import Any
 
 import yaml
 
-from rrl.architecture_names import parse_architecture
+from rrl.artifacts.files import sha256_of_file, write_text
+from rrl.artifacts.provenance import Card, read_card
 from rrl.bars import Bar
 from rrl.compare_records import compare_records
 from rrl.errors import UserError
-from rrl.files import sha256_of_file, write_text
-from rrl.image_sources import LIBRARY, open_source
-from rrl.provenance import Card, read_card
-from rrl.references import allowed, of_transform
+from rrl.experiment.references import allowed, of_transform
+from rrl.targets.image_sources import LIBRARY, open_source
+from rrl.trunks.architecture_names import parse_architecture
 from rrl.uncertainty import interval
 
 SNAKEFILE = Path(__file__).parents[1] / "Snakefile"
@@ -102,14 +102,14 @@ def _parts(word: str) -> tuple[str, str, Path | None]:
     if separator:
         parse_architecture(arch)
     else:
-        from rrl.recognise import architecture_of  # imports torch
+        from rrl.trunks.recognise import architecture_of  # imports torch
 
         arch = architecture_of(file)
     return re.sub(r"(\.pth)?\.tar$|\.\w+$", "", file.name), arch, file
 
 
 def _transform(word: str, arch: str, file: Path | None, changes: str | None) -> dict[str, Any]:
-    from rrl.pretrained import preprocessing  # imports the libraries
+    from rrl.trunks.pretrained import preprocessing  # imports the libraries
 
     transform = preprocessing(arch, None if file is None else file.name)
     for change in changes.split(",") if changes else []:

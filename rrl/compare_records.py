@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from rrl.artifacts.logits import read_logits
+from rrl.artifacts.provenance import Card
 from rrl.errors import UserError
-from rrl.logits import read_logits
-from rrl.provenance import Card
 from rrl.uncertainty import mcnemar, paired_interval
 
 

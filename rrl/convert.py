@@ -6,10 +6,10 @@ The file must have the sha256 that it was pinned with. One that was never used b
 from collections.abc import Sequence
 from pathlib import Path
 
-from rrl.checkpoints import FIRST_USE, check, planned_sha256
 from rrl.command import Command, run
-from rrl.converted import write_converted
 from rrl.errors import UserError
+from rrl.trunks.checkpoints import FIRST_USE, check, planned_sha256
+from rrl.trunks.converted import write_converted
 
 
 def verify(path: Path, file: str, planned: str) -> None:

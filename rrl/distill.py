@@ -26,22 +26,22 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from rrl.architectures import Network, build_trunk
+from rrl.artifacts.features import read_features, to_dtype, views_of
+from rrl.artifacts.provenance import Card, remake
 from rrl.bars import Bar
-from rrl.batches import Share, whole
 from rrl.command import Command, build, run
-from rrl.device import prepare
 from rrl.errors import UserError
-from rrl.features import read_features, to_dtype, views_of
-from rrl.images import Split, inputs, load_split
-from rrl.network_file import read_network_file
-from rrl.processes import GPUS, become_torchrun, meet
-from rrl.provenance import Card, remake
-from rrl.randomness import generator, shuffled, stream
-from rrl.stored_networks import save_network
-from rrl.train import RECIPE_FLAGS, Objective, Recipe, train
-from rrl.training_state import Saved
-from rrl.transforms import TRANSFORM_FLAG, Transform, parse_transform
+from rrl.targets.images import Split, inputs, load_split
+from rrl.targets.transforms import TRANSFORM_FLAG, Transform, parse_transform
+from rrl.training.batches import Share, whole
+from rrl.training.device import prepare
+from rrl.training.processes import GPUS, become_torchrun, meet
+from rrl.training.randomness import generator, shuffled, stream
+from rrl.training.train import RECIPE_FLAGS, Objective, Recipe, train
+from rrl.training.training_state import Saved
+from rrl.trunks.architectures import Network, build_trunk
+from rrl.trunks.network_file import read_network_file
+from rrl.trunks.stored_networks import save_network
 
 ROWS = 8192  # of features that a head is applied to at once
 

@@ -1,7 +1,7 @@
-"""Download published networks (rrl/checkpoints.yaml) and check every file against what it was when first used.
+"""Download published networks (rrl/trunks/checkpoints.yaml) and check every file against what it was when first used.
 
 Nothing is published to check them against: the first use of a file pins its size and sha256 in
-rrl/checkpoint_pins.json. Files that are already there are checked and never replaced or deleted.
+rrl/trunks/checkpoint_pins.json. Files that are already there are checked and never replaced or deleted.
 """
 
 import argparse
@@ -10,12 +10,12 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from rrl.archives import Refused, place, unpack
-from rrl.checkpoints import Checkpoint, check, checkpoints, locked, mistake, pins, url
 from rrl.command import run
 from rrl.errors import UserError
-from rrl.references import allowed
-from rrl.sources import discard, from_drive, from_server
+from rrl.experiment.references import allowed
+from rrl.targets.archives import Refused, place, unpack
+from rrl.targets.sources import discard, from_drive, from_server
+from rrl.trunks.checkpoints import Checkpoint, check, checkpoints, locked, mistake, pins, url
 
 
 def download(file: str, folder: Path) -> Path:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rrl.artifacts.logits import read_logits, write_logits
+from rrl.artifacts.members import parse_member
+from rrl.artifacts.provenance import Card
+from rrl.artifacts.record import Subject, entry, write_record
 from rrl.command import Command, run
 from rrl.errors import UserError
-from rrl.logits import read_logits, write_logits
-from rrl.members import parse_member
-from rrl.provenance import Card
-from rrl.record import Subject, entry, write_record
 
 
 def together(name: str, records: Sequence[Card]) -> Subject:

@@ -19,17 +19,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rrl.artifacts.features import UNREADABLE, check_fits, create, finish, labels_digest, views_of
+from rrl.artifacts.files import canonical_json, write_text
+from rrl.artifacts.members import SPLITS
+from rrl.artifacts.work import claim
 from rrl.bars import Bar
 from rrl.command import Command, run
-from rrl.device import ahead, multiply_by_onednn, prepare
-from rrl.features import UNREADABLE, check_fits, create, finish, labels_digest, views_of
-from rrl.files import canonical_json, write_text
-from rrl.images import Split, inputs, load_split
-from rrl.inference import compiles, for_inference
-from rrl.members import SPLITS
-from rrl.stored_networks import load_trunk
-from rrl.transforms import TRANSFORM_FLAG, Transform, parse_transform
-from rrl.work import claim
+from rrl.targets.images import Split, inputs, load_split
+from rrl.targets.transforms import TRANSFORM_FLAG, Transform, parse_transform
+from rrl.training.device import ahead, multiply_by_onednn, prepare
+from rrl.trunks.inference import compiles, for_inference
+from rrl.trunks.stored_networks import load_trunk
 
 BATCHES_PER_BLOCK = 16
 SECONDS = 1.0  # of work that may be lost, besides a block

@@ -22,9 +22,9 @@ from pathlib import Path
 import yaml
 from filelock import FileLock
 
+from rrl.artifacts.files import complete, sha256_of_file
 from rrl.command import run
 from rrl.errors import UserError
-from rrl.files import complete, sha256_of_file
 
 FASHION_MIRROR = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 FASHION_PACKAGE = "dataset-fashion-mnist"

@@ -6,10 +6,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rrl import gains_figure, networks_figure, parameters_figure, similarity_figure
+from rrl.artifacts.files import sha256_of_file
 from rrl.command import Command, run
-from rrl.drawing import save
-from rrl.files import sha256_of_file
+from rrl.figures import gains as gains_figure
+from rrl.figures import networks as networks_figure
+from rrl.figures import parameters as parameters_figure
+from rrl.figures import similarity as similarity_figure
+from rrl.figures.drawing import save
 
 KINDS = {
     "parameters": parameters_figure.draw,

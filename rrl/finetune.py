@@ -20,24 +20,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rrl.architectures import JointTrunk, Network
-from rrl.batches import plain_batches, step_batches
+from rrl.artifacts.logits import write_logits
+from rrl.artifacts.members import SPLITS
+from rrl.artifacts.provenance import Card, Job
+from rrl.artifacts.record import SELECTED_ON, Subject, entry, write_run
 from rrl.command import Command, build, count_or_all, run
-from rrl.device import prepare
 from rrl.errors import UserError
-from rrl.images import Split, join, load_split
-from rrl.logits import write_logits
-from rrl.members import SPLITS
-from rrl.processes import ALONE, GPUS, Processes, become_torchrun, meet
-from rrl.provenance import Card, Job
-from rrl.randomness import stream
-from rrl.record import SELECTED_ON, Subject, entry, write_run
-from rrl.runs import Run, setting_name
-from rrl.shots import first_of_each_class
-from rrl.stored_networks import load_trunk, save_network
-from rrl.train import RECIPE_FLAGS, Recipe, train
-from rrl.training_state import Saved
-from rrl.transforms import TRANSFORM_FLAG, Transform, parse_transform
+from rrl.experiment.runs import Run, setting_name
+from rrl.targets.images import Split, join, load_split
+from rrl.targets.shots import first_of_each_class
+from rrl.targets.transforms import TRANSFORM_FLAG, Transform, parse_transform
+from rrl.training.batches import plain_batches, step_batches
+from rrl.training.device import prepare
+from rrl.training.processes import ALONE, GPUS, Processes, become_torchrun, meet
+from rrl.training.randomness import stream
+from rrl.training.train import RECIPE_FLAGS, Recipe, train
+from rrl.training.training_state import Saved
+from rrl.trunks.architectures import JointTrunk, Network
+from rrl.trunks.stored_networks import load_trunk, save_network
 
 
 def training_images(splits: dict[str, Split], shots: int | str, selection: str) -> Split:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from rrl.artifacts.files import sha256_of_file
 from rrl.bars import Bar
 from rrl.command import Command, run
 from rrl.errors import UserError
-from rrl.files import sha256_of_file
-from rrl.image_sources import Item, Source, opened
-from rrl.image_splits import NAMED, RULE, SPLIT_NAMES, splits_of, write_index
-from rrl.pictures import Unreadable, conversions, upright
+from rrl.targets.image_sources import Item, Source, opened
+from rrl.targets.image_splits import NAMED, RULE, SPLIT_NAMES, splits_of, write_index
+from rrl.targets.pictures import Unreadable, conversions, upright
 
 
 def look(source: Source, threads: int) -> tuple[dict[str, int], dict[str, dict[str, str]]]:

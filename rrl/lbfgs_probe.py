@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from rrl.bars import Bar
-from rrl.cached import Data
 from rrl.command import run
 from rrl.errors import UserError
-from rrl.heads import Selection
-from rrl.probes import Picked, probe_command, write_probes
-from rrl.sweep import EPSILON, Heads, evaluate
+from rrl.probing.cached import Data
+from rrl.probing.heads import Selection
+from rrl.probing.probes import Picked, probe_command, write_probes
+from rrl.probing.sweep import EPSILON, Heads, evaluate
 
 # Images of a slice. On a CPU a slice of 2048 features stays in its cache; on a GPU larger ones keep it busy.
 ROWS = {"cpu": 256, "cuda": 8192}

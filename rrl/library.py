@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from rrl.cached import Data
 from rrl.errors import UserError
-from rrl.heads import HeadTraining, Setting, all_scores, initial_head, train_heads
+from rrl.probing.cached import Data
+from rrl.probing.heads import HeadTraining, Setting, all_scores, initial_head, train_heads
 from rrl.uncertainty import interval
 
 Features = npt.NDArray[np.float32]

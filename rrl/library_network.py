@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rrl.command import Command, run
-from rrl.pretrained import pretrained_trunk
-from rrl.stored_networks import save_network
+from rrl.trunks.pretrained import pretrained_trunk
+from rrl.trunks.stored_networks import save_network
 
 
 def main(argv: Sequence[str] | None = None) -> None:

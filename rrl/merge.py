@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rrl.artifacts.logits import Labels, Scores, read_logits, write_logits
+from rrl.artifacts.provenance import Card
+from rrl.artifacts.record import Subject, write_record
 from rrl.command import Command, run
-from rrl.logits import Labels, Scores, read_logits, write_logits
-from rrl.provenance import Card
-from rrl.record import Subject, write_record
 
 
 def score(card: Card) -> tuple[float, float]:

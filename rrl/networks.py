@@ -12,11 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from rrl.architectures import Trunk, build_trunk
-from rrl.checkpoint_formats import read_checkpoint
+from rrl.artifacts.files import canonical_json, complete, sha256_of_file
 from rrl.errors import UserError
-from rrl.files import canonical_json, complete, sha256_of_file
-from rrl.stored_networks import restore
+from rrl.trunks.architectures import Trunk, build_trunk
+from rrl.trunks.checkpoint_formats import read_checkpoint
+from rrl.trunks.stored_networks import restore
 
 
 def build(arch: str, *, image_size: int | None = None) -> Trunk:
@@ -31,7 +31,8 @@ def build(arch: str, *, image_size: int | None = None) -> Trunk:
 def convert(source: str | Path, destination: str | Path, *, arch: str, format: str) -> None:
     """Write a checkpoint of another project as `destination`, in this project's format, whole or not at all.
 
-    format : rrl, swav, vissl, vit-npz, torchvision or auto (rrl/checkpoint_formats.py). Nothing in the file is run.
+    format : rrl, swav, vissl, vit-npz, torchvision or auto (rrl/trunks/checkpoint_formats.py). Nothing in the file is
+        run.
     Raises UserError if the file cannot be read safely, or is not a network of this architecture.
     """
     source = Path(source)

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rrl.artifacts.files import sha256_of_file
 from rrl.command import Command, run
-from rrl.files import sha256_of_file
-from rrl.image_splits import RULE, SPLIT_NAMES, splits_of, write_index
-from rrl.paper_datasets import CLASSES, batches_of, class_names, describe, open_paper_dataset
+from rrl.targets.image_splits import RULE, SPLIT_NAMES, splits_of, write_index
+from rrl.targets.paper_datasets import CLASSES, batches_of, class_names, describe, open_paper_dataset
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import torch
 
-from rrl.architectures import Network, build_trunk
-from rrl.batches import epoch_batches
 from rrl.command import Command, build, run
-from rrl.device import prepare
-from rrl.images import load_split
-from rrl.processes import GPUS, become_torchrun, meet
-from rrl.randomness import stream
-from rrl.stored_networks import save_network
-from rrl.train import RECIPE_FLAGS, Recipe, train
-from rrl.training_state import Saved
-from rrl.transforms import TRANSFORM_FLAG, parse_transform
+from rrl.targets.images import load_split
+from rrl.targets.transforms import TRANSFORM_FLAG, parse_transform
+from rrl.training.batches import epoch_batches
+from rrl.training.device import prepare
+from rrl.training.processes import GPUS, become_torchrun, meet
+from rrl.training.randomness import stream
+from rrl.training.train import RECIPE_FLAGS, Recipe, train
+from rrl.training.training_state import Saved
+from rrl.trunks.architectures import Network, build_trunk
+from rrl.trunks.stored_networks import save_network
 
 
 def main(argv: Sequence[str] | None = None) -> None:

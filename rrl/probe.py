@@ -9,10 +9,10 @@ With shots both rules train on the same images, so one training serves both.
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rrl.cached import Data
 from rrl.command import build, run
-from rrl.heads import HEAD_TRAINING_FLAGS, HeadTraining, Setting, grid_rows, initial_head, train_heads
-from rrl.probes import Picked, probe_command, write_probes
+from rrl.probing.cached import Data
+from rrl.probing.heads import HEAD_TRAINING_FLAGS, HeadTraining, Setting, grid_rows, initial_head, train_heads
+from rrl.probing.probes import Picked, probe_command, write_probes
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -11,12 +11,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rrl.artifacts.members import SPLITS
 from rrl.cells import column_label, label
 from rrl.command import run
-from rrl.costs import ALL, distinct, identity, load_plan, markdown
-from rrl.members import SPLITS
-from rrl.plan import Plan, Planned, behind
-from rrl.schema import Column, Row, Table
+from rrl.costs import markdown
+from rrl.experiment.config import load_plan
+from rrl.experiment.estimate import ALL, distinct, identity
+from rrl.experiment.plan import Plan, Planned, behind
+from rrl.experiment.schema import Column, Row, Table
 from rrl.why import NOT_MADE, reason
 
 CURRENT, STALE, MISSING = "current", "stale", "missing"

@@ -11,15 +11,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from rrl.architectures import Trunk, build_trunk
 from rrl.bars import Bar
-from rrl.batches import plain_batches
 from rrl.command import Command, run
-from rrl.device import prepare
-from rrl.images import Split, load_split
-from rrl.randomness import stream
-from rrl.stored_networks import save_network
-from rrl.transforms import TRANSFORM_FLAG, Transform, parse_transform
+from rrl.targets.images import Split, load_split
+from rrl.targets.transforms import TRANSFORM_FLAG, Transform, parse_transform
+from rrl.training.batches import plain_batches
+from rrl.training.device import prepare
+from rrl.training.randomness import stream
+from rrl.trunks.architectures import Trunk, build_trunk
+from rrl.trunks.stored_networks import save_network
 
 
 @torch.no_grad()

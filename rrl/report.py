@@ -19,24 +19,24 @@ from typing import Any
 
 import jinja2
 
+from rrl.artifacts.files import read_json, sha256_of_file, write_text
 from rrl.cells import SELECTION_TEXT, column_label
 from rrl.command import run
-from rrl.costs import load_plan
 from rrl.errors import UserError
-from rrl.files import read_json, sha256_of_file, write_text
-from rrl.plan import Plan, Planned, behind
+from rrl.experiment.config import load_plan
+from rrl.experiment.plan import Plan, Planned, behind
 from rrl.progress import CURRENT, to_run_text
-from rrl.report_contents import PRODUCTS, Artifacts, counts, described, table_rows
+from rrl.report_page.contents import PRODUCTS, Artifacts, counts, described, table_rows
 from rrl.show import short
 from rrl.table import beside, note
 from rrl.why import card_path, roots
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "report_page"
 PLACES = ("title", "target", "shots", "series")  # of a point of a figure: where it stands
 
 
 def inline(name: str) -> str:
-    """A file of this package, as it is."""
+    """A file of the page, as it is."""
     return (FOLDER / name).read_text(encoding="utf-8")
 
 

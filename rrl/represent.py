@@ -7,12 +7,12 @@ from typing import Any
 
 import h5py
 
+from rrl.artifacts.features import write_virtual
+from rrl.artifacts.files import canonical_json, complete
+from rrl.artifacts.members import SPLITS, parse_member
+from rrl.artifacts.provenance import Card, remake
 from rrl.command import Command, run
 from rrl.errors import UserError
-from rrl.features import write_virtual
-from rrl.files import canonical_json, complete
-from rrl.members import SPLITS, parse_member
-from rrl.provenance import Card, remake
 
 
 def describe(member: str, card: Card) -> dict[str, Any]:

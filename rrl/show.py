@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rrl.artifacts.provenance import Card, read_card
 from rrl.cells import column_label, label
 from rrl.errors import UserError
-from rrl.provenance import Card, read_card
-from rrl.references import allowed
+from rrl.experiment.references import allowed
 from rrl.uncertainty import interval
 
 LONG = ("results", "result", "records", "rule", "points")  # facts that are told elsewhere, or in the card alone

@@ -1,6 +1,6 @@
 """Stage `similarity`: linear CKA between all networks of a list, on the test images of one target.
 
-The debiased estimate, and beside it the biased one, whose formula is the better known (rrl.cka tells of both).
+The debiased estimate, and beside it the biased one, whose formula is the better known (rrl.figures.cka tells of both).
 In float64, from the cached features, block by block: memory does not grow with the number of images.
 """
 
@@ -14,12 +14,12 @@ import h5py
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from rrl.cka import FEWEST, Array, Hsic, cka, hsic
+from rrl.artifacts.features import BLOCK, CHUNK, file_digest, readable
+from rrl.artifacts.files import canonical_json
+from rrl.artifacts.provenance import Card, remake
 from rrl.command import Command, run
 from rrl.errors import UserError
-from rrl.features import BLOCK, CHUNK, file_digest, readable
-from rrl.files import canonical_json
-from rrl.provenance import Card, remake
+from rrl.figures.cka import FEWEST, Array, Hsic, cka, hsic
 
 SPLIT = "test"
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from rrl.artifacts.files import sha256_of_file, write_text
 from rrl.cells import SELECTION_TEXT, Cell, column_label, parameters_text, summarise
 from rrl.command import Command, run
-from rrl.files import sha256_of_file, write_text
 
 
 def wide(layout: dict[str, Any], cells: Sequence[Cell]) -> pd.DataFrame:

@@ -5,11 +5,11 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from rrl.artifacts.files import complete, sha256_of_file
 from rrl.command import Command, run
-from rrl.datasets import PARTS, open_part
 from rrl.errors import UserError
 from rrl.fetch import fetch
-from rrl.files import complete, sha256_of_file
+from rrl.targets.datasets import PARTS, open_part
 
 RULE = (
     "images are ordered by sha256 of 'split_seed/part/position'; in that order each class gives its first "

@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
-from rrl.cached import read_data
+from rrl.artifacts.logits import Labels, Scores, write_logits
+from rrl.artifacts.record import entry, write_record
 from rrl.command import Command, build, run
-from rrl.device import multiply_by_onednn, prepare
-from rrl.heads import HEAD_TRAINING_FLAGS, HeadTraining, Setting, all_scores, grid_rows, images_of, train_heads
-from rrl.logits import Labels, Scores, write_logits
-from rrl.record import entry, write_record
-from rrl.stage_one import about, stage_one
+from rrl.probing.cached import read_data
+from rrl.probing.heads import HEAD_TRAINING_FLAGS, HeadTraining, Setting, all_scores, grid_rows, images_of, train_heads
+from rrl.probing.stage_one import about, stage_one
+from rrl.training.device import multiply_by_onednn, prepare
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rrl.artifacts.files import sha256_of_file
 from rrl.command import Command, run
-from rrl.converted import write_converted
 from rrl.errors import UserError
-from rrl.files import sha256_of_file
+from rrl.trunks.converted import write_converted
 
 
 def main(argv: Sequence[str] | None = None) -> None:

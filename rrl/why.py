@@ -9,13 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from rrl.artifacts.provenance import Card, read_card
 from rrl.command import run
-from rrl.config import load_config, read_config
 from rrl.errors import UserError
-from rrl.plan import Plan, Planned
-from rrl.provenance import Card, read_card
+from rrl.experiment.config import load_plan
+from rrl.experiment.plan import Planned
 
 NOT_MADE = "not made yet"
 SUFFIXES = (".json", ".run.json", ".csv", ".md", ".tex", ".svg", ".png", ".h5", ".safetensors")
@@ -91,9 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("config", type=Path, help="config of the experiment, such as workflow/config/demo.yaml")
     parser.add_argument("--paths", action="store_true", help="only the files made under another plan, a line each")
     arguments = parser.parse_args(argv)
-    root = Path(__file__).parents[1]
-    pins = yaml.safe_load((root / "workflow/pins.yaml").read_text(encoding="utf-8"))
-    plan = Plan(load_config(read_config(arguments.config), [arguments.config]), pins)
+    plan = load_plan(arguments.config)
     results = plan.config.results
     if arguments.paths:
         for job, _ in stale(results, plan.jobs):

@@ -66,11 +66,11 @@ def test_without_a_change_there_is_nothing_to_accept(clone: Path) -> None:
 
 
 def test_a_refactor_is_accepted_and_then_reruns_nothing(clone: Path, other_python: Path) -> None:
-    path = clone / "rrl/sweep.py"
+    path = clone / "rrl/probing/sweep.py"
     for old, new in REFACTOR:
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
-    path = clone / "rrl/checkpoint_formats.py"
+    path = clone / "rrl/trunks/checkpoint_formats.py"
     assert ANOTHER[0] in path.read_text()
     path.write_text(path.read_text().replace(*ANOTHER))
     before = planned(clone)
@@ -81,10 +81,10 @@ def test_a_refactor_is_accepted_and_then_reruns_nothing(clone: Path, other_pytho
     assert result.returncode == 0, result.stderr
     assert "Equal, byte for byte: " in result.stdout
     assert (
-        "Accepted, in rrl/accepted_refactors.json, to be committed with the code: convert, probe, two_stage."
+        "Accepted, in rrl/artifacts/accepted_refactors.json, to be committed with the code: convert, probe, two_stage."
         in result.stdout
     )
-    assert len(json.loads((clone / "rrl/accepted_refactors.json").read_text())) == 3
+    assert len(json.loads((clone / "rrl/artifacts/accepted_refactors.json").read_text())) == 3
     assert (clone / ".cache/accept/new/results/tiny/networks/published-s0.safetensors").stat().st_size > 9e7
     assert planned(clone) == set()
     assert "nothing to accept" in accept(clone).stdout
@@ -115,13 +115,13 @@ def test_what_is_made_after_an_accepted_refactor_is_the_same(clone: Path) -> Non
 
 
 def test_another_result_is_refused_with_the_first_difference(clone: Path) -> None:
-    table = (clone / "rrl/accepted_refactors.json").read_text()
-    with edited(clone / "rrl/heads.py", "HEAD_STD = 0.01", "HEAD_STD = 0.010001"):
+    table = (clone / "rrl/artifacts/accepted_refactors.json").read_text()
+    with edited(clone / "rrl/probing/heads.py", "HEAD_STD = 0.01", "HEAD_STD = 0.010001"):
         result = accept(clone)
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert "Error: not accepted, as results differ. The first difference: logits/fashion-source/" in result.stderr
     assert "/linear_probe.h5: all/heldout/test[0, 0]: " in result.stderr
-    assert (clone / "rrl/accepted_refactors.json").read_text() == table
+    assert (clone / "rrl/artifacts/accepted_refactors.json").read_text() == table
 
 
 def test_an_unknown_commit_is_one_line(clone: Path) -> None:

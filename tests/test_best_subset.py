@@ -12,18 +12,18 @@ import pytest
 import torch
 
 from rrl import best_subset, probe, represent
-from rrl.cached import Data
-from rrl.code_version import code_version
+from rrl.artifacts.code_version import code_version
+from rrl.artifacts.features import create, file_digest, finish
+from rrl.artifacts.logits import read_logits
+from rrl.artifacts.members import SPLITS, parse_member
+from rrl.artifacts.provenance import Card, Job, read_card
 from rrl.command import flags
 from rrl.compare_records import compare_records
 from rrl.errors import UserError
-from rrl.features import create, file_digest, finish
-from rrl.heads import HeadTraining, Selection, Setting, initial_head, train_heads
 from rrl.library import SCHEDULE
 from rrl.library import probe as library_probe
-from rrl.logits import read_logits
-from rrl.members import SPLITS, parse_member
-from rrl.provenance import Card, Job, read_card
+from rrl.probing.cached import Data
+from rrl.probing.heads import HeadTraining, Selection, Setting, initial_head, train_heads
 from rrl.show import card_of, describe, lines
 
 torch.set_num_threads(1)  # the tensors are small: threads would only wait for each other

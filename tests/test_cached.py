@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from rrl import cached
-from rrl.cached import Columns, Data, OnDisk, Order, join, open_features, read_data
-from rrl.features import create
-from rrl.heads import HeadTraining, Setting, initial_head, train_heads, trainings
-from rrl.provenance import read_card
-from rrl.randomness import generator
+from rrl.artifacts.features import create
+from rrl.artifacts.provenance import read_card
+from rrl.probing import cached
+from rrl.probing.cached import Columns, Data, OnDisk, Order, join, open_features, read_data
+from rrl.probing.heads import HeadTraining, Setting, initial_head, train_heads, trainings
+from rrl.training.randomness import generator
 
 D, C = 6, 3
 SETTINGS = [Setting(0.1, 0.0), Setting(0.1, 0.1)]

@@ -23,11 +23,11 @@ from conftest import CLONE
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from rrl.architecture_names import FIXED, WIDENED, parse_architecture
-from rrl.architectures import build_trunk, parameter_count
 from rrl.errors import UserError
 from rrl.networks import build, convert, load
-from rrl.stored_networks import resize_position_embeddings
+from rrl.trunks.architecture_names import FIXED, WIDENED, parse_architecture
+from rrl.trunks.architectures import build_trunk, parameter_count
+from rrl.trunks.stored_networks import resize_position_embeddings
 
 torch.set_num_threads(2)
 Tensors = dict[str, Tensor]

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 from scipy.stats import binomtest, norm
 
+from rrl.artifacts.logits import read_logits
+from rrl.artifacts.provenance import read_card
 from rrl.cli import main
-from rrl.logits import read_logits
-from rrl.provenance import read_card
 from rrl.uncertainty import interval, mcnemar, paired_interval
 
 

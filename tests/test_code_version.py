@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import CLONE
 
-from rrl import code_version as versions
+from rrl.artifacts import code_version as versions
 from rrl.command import flags
 
 STAGES = [
@@ -81,7 +81,7 @@ def test_the_digest_is_the_same_under_every_python() -> None:
     Pythons that are here."""
     words = versions._tokens(ast.parse(SYNTAX), [])
     assert hashlib.sha256(" ".join(words).encode()).hexdigest()[:16] == "fde2801b9742d6f1"
-    code = "import sys; from rrl.code_version import code_digest; print(*map(code_digest, sys.argv[1:]))"
+    code = "import sys; from rrl.artifacts.code_version import code_digest; print(*map(code_digest, sys.argv[1:]))"
     for minor in range(11, 16):
         command = [f"python3.{minor}", "-c", code, *STAGES]
         if shutil.which(command[0]) and subprocess.run([command[0], "-c", ""], capture_output=True).returncode == 0:
@@ -90,7 +90,7 @@ def test_the_digest_is_the_same_under_every_python() -> None:
 
 
 def test_an_accepted_digest_has_the_version_of_the_older_one(edited: Callable[[str, str, str], dict[str, str]]) -> None:
-    changed = edited("heads", "HEAD_STD = 0.01", "HEAD_STD = 0.02")
+    changed = edited("probing/heads", "HEAD_STD = 0.01", "HEAD_STD = 0.02")
     assert {stage for stage in STAGES if changed[stage] != NOW[stage]} == {
         "probe",
         "lbfgs_probe",
@@ -98,14 +98,17 @@ def test_an_accepted_digest_has_the_version_of_the_older_one(edited: Callable[[s
         "two_stage",
     }
     (versions.PACKAGE / versions.ACCEPTED).write_text(json.dumps({changed["probe"]: NOW["probe"]}))
-    after = edited("heads", "HEAD_STD = 0.02", "HEAD_STD = 0.02")
+    after = edited("probing/heads", "HEAD_STD = 0.02", "HEAD_STD = 0.02")
     assert after == changed | {"probe": NOW["probe"]}
 
 
 def test_a_stage_depends_on_no_other_stage_nor_on_the_config() -> None:
     for stage in STAGES:
         others = versions.imported_modules(stage) - {stage}
-        assert not others & {*STAGES, "config", "schema", "references", "plan"}, stage
+        assert not others & {
+            *STAGES,
+            *(f"experiment.{module}" for module in ("config", "schema", "references", "plan")),
+        }, stage
 
 
 def test_flags_are_the_words_of_the_settings() -> None:

@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from rrl.compare import experiment, name_of, understand
-from rrl.config import load_config
 from rrl.errors import UserError
+from rrl.experiment.config import load_config
 from rrl.networks import build
 
 

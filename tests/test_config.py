@@ -11,8 +11,8 @@ import pytest
 import yaml
 from conftest import CLONE, copy_clone, run_snakemake, snakemake
 
-from rrl.config import load_config, read_config
 from rrl.errors import UserError
+from rrl.experiment.config import load_config, read_config
 
 CONFIGS = sorted(
     path.relative_to(CLONE) for path in [CLONE / "config.yaml", *(CLONE / "workflow/config").glob("*.yaml")]

@@ -14,9 +14,9 @@ from conftest import CLONE, copy_clone, run_snakemake
 from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 
-from rrl.config import load_config
 from rrl.errors import UserError
-from rrl.plan import Plan
+from rrl.experiment.config import load_config
+from rrl.experiment.plan import Plan
 
 SECONDS = 60  # in all
 DRY_RUNS = 6

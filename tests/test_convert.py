@@ -10,8 +10,8 @@ from conftest import copy_clone, edited, run_snakemake, snakemake
 from test_checkpoint_formats import IMAGES, features_of, resnet, rrl_file, run, same
 from test_reruns import planned
 
+from rrl.artifacts.provenance import read_card
 from rrl.networks import load
-from rrl.provenance import read_card
 
 FILE = "supervised_pretrain/resnet50/checkpoint_run3.pth.tar"
 NETWORK = "results/tiny/networks/published-s3"
@@ -57,7 +57,7 @@ def test_a_file_in_place_becomes_a_network(clone: Path, model: torchvision.model
     assert network.head is not None and network.head.out_features == 10
     assert (clone / "checkpoints" / FILE).read_bytes() == before
     # Pinned on first use; the pin changes no plan.
-    (pinned,) = json.loads((clone / "rrl/checkpoint_pins.json").read_text()).items()
+    (pinned,) = json.loads((clone / "rrl/trunks/checkpoint_pins.json").read_text()).items()
     assert pinned[0] == FILE and pinned[1]["sha256"] == pinned[1]["first_use"] and pinned[1]["size"] == len(before)
     assert "Nothing to be done" in snakemake(clone, f"{NETWORK}.json", options=("--dry-run",))
 
@@ -78,8 +78,8 @@ def test_another_file_under_the_pin_is_refused(clone: Path) -> None:
 
 
 def test_a_pin_that_somebody_changes_is_another_plan(clone: Path) -> None:
-    pin = json.loads((clone / "rrl/checkpoint_pins.json").read_text())[FILE]["sha256"]
-    with edited(clone / "rrl/checkpoint_pins.json", f'"sha256": "{pin}"', f'"sha256": "{"0" * 64}"'):
+    pin = json.loads((clone / "rrl/trunks/checkpoint_pins.json").read_text())[FILE]["sha256"]
+    with edited(clone / "rrl/trunks/checkpoint_pins.json", f'"sha256": "{pin}"', f'"sha256": "{"0" * 64}"'):
         assert rules(clone, NETWORK) == ["convert"]
     assert rules(clone, NETWORK) == []
 

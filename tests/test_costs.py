@@ -13,9 +13,10 @@ import yaml
 from conftest import CLONE, copy_clone, planned_jobs
 from torch.utils.flop_counter import FlopCounterMode
 
-from rrl.architecture_names import FIXED, WIDENED
-from rrl.architectures import build_trunk, parameter_count
-from rrl.costs import (
+from rrl.costs import cells, main, markdown
+from rrl.errors import UserError
+from rrl.experiment.config import load_plan, load_plans
+from rrl.experiment.estimate import (
     ALL,
     FACTS,
     HOUR,
@@ -26,20 +27,16 @@ from rrl.costs import (
     Costs,
     Estimate,
     NotKnown,
-    cells,
     counted,
     distinct,
     feature_dim,
-    load_plan,
-    load_plans,
-    main,
-    markdown,
     multiply_adds,
     parameters,
     total,
 )
-from rrl.errors import UserError
-from rrl.plan import Plan, Planned, behind
+from rrl.experiment.plan import Plan, Planned, behind
+from rrl.trunks.architecture_names import FIXED, WIDENED
+from rrl.trunks.architectures import build_trunk, parameter_count
 
 RESNET50 = 4_087_136_256  # multiply-adds of an image of 224 pixels, without the head
 PHOTOGRAPHS = {"size": 224}

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from conftest import CLONE, copy_clone
 
-from rrl.files import read_json
+from rrl.artifacts.files import read_json
 
 ROOT = CLONE / "results/demo"
 COLUMNS = [("fashion-new", 20), ("fashion-new", 100), ("mnist", 20), ("mnist", 100)]

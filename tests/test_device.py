@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from rrl.device import ahead, multiply_by_onednn, prepare
+from rrl.training.device import ahead, multiply_by_onednn, prepare
 
 GPU = torch.device("cuda")
 
@@ -61,7 +61,7 @@ def test_products_by_onednn_are_as_exact_as_others() -> None:
 
 
 def test_where_onednn_rounds_more_torchs_own_products_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rrl.device.ERROR", 0.0)
+    monkeypatch.setattr("rrl.training.device.ERROR", 0.0)
     multiply_by_onednn()
     assert products().fp32_precision == "none"
 

@@ -18,20 +18,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rrl import distill, extract, pretrain, random_network, target
-from rrl.architectures import Network, build_trunk
-from rrl.code_version import code_version
+from rrl.artifacts.code_version import code_version
+from rrl.artifacts.features import views_of
+from rrl.artifacts.files import sha256_of_file
+from rrl.artifacts.provenance import Card, read_card
 from rrl.command import flags
 from rrl.distill import check_teachers, distillation, read_heads, teacher_logits, view_batches
 from rrl.errors import UserError
-from rrl.features import views_of
-from rrl.files import sha256_of_file
-from rrl.images import Split, load_split
-from rrl.inference import for_inference
-from rrl.provenance import Card, read_card
-from rrl.randomness import generator, shuffled, stream
-from rrl.stored_networks import load_trunk
-from rrl.train import Recipe, train
-from rrl.transforms import PaddedCrop, Photographs, Transform, parse_transform
+from rrl.targets.images import Split, load_split
+from rrl.targets.transforms import PaddedCrop, Photographs, Transform, parse_transform
+from rrl.training.randomness import generator, shuffled, stream
+from rrl.training.train import Recipe, train
+from rrl.trunks.architectures import Network, build_trunk
+from rrl.trunks.inference import for_inference
+from rrl.trunks.stored_networks import load_trunk
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")

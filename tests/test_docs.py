@@ -75,7 +75,7 @@ def test_the_index_names_every_page() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["config", "commands"])
+@pytest.mark.parametrize("name", ["config", "commands", "checkpoints"])
 def test_made_pages_are_in_step_with_the_code(name: str) -> None:
     """To mend it: make docs."""
     assert (CLONE / f"docs/{name}.md").read_text(encoding="utf-8") == getattr(reference, f"{name}_page")()
@@ -92,7 +92,7 @@ def test_every_key_of_a_config_has_a_meaning() -> None:
 
 def test_the_messages_are_those_of_the_code() -> None:
     """Between `...` each part stands in the source; apart from those that are Snakemake's own."""
-    code = "\n".join(path.read_text() for of in ("rrl", "workflow") for path in sorted((CLONE / of).glob("*.py")))
+    code = "\n".join(path.read_text() for of in ("rrl", "workflow") for path in sorted((CLONE / of).rglob("*.py")))
     code = re.sub(r"\"\s*\+?\s*\(?f?\"", "", code)
     page = (CLONE / "docs/failures.md").read_text()
     shown = re.findall(r"^\| `([^`]+)` \|", page, flags=re.MULTILINE)
@@ -104,7 +104,7 @@ def test_the_messages_are_those_of_the_code() -> None:
 
 
 def test_the_published_numbers_are_those_of_the_list() -> None:
-    with (CLONE / "rrl/paper_values.csv").open(encoding="utf-8") as file:
+    with (CLONE / "rrl/experiment/paper_values.csv").open(encoding="utf-8") as file:
         values = {
             (row["table"], row["method"], row["transfer"], row["target"]): row["top1"] for row in csv.DictReader(file)
         }

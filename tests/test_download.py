@@ -20,18 +20,17 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import CLONE
 
 import rrl.bars
-import rrl.checkpoints
 import rrl.download
-import rrl.sources
-from rrl.architecture_names import parse_architecture
-from rrl.checkpoints import FIRST_USE, Checkpoint, checkpoints, pins, planned_sha256
-from rrl.checkpoints_page import markdown
+import rrl.targets.sources
+import rrl.trunks.checkpoints
+from docs.published import checkpoints_page
 from rrl.download import download, main
 from rrl.errors import UserError
-from rrl.sources import ATTEMPTS
+from rrl.targets.sources import ATTEMPTS
+from rrl.trunks.architecture_names import parse_architecture
+from rrl.trunks.checkpoints import FIRST_USE, Checkpoint, checkpoints, pins, planned_sha256
 
 FILE = "kind/one.pth.tar"
 CONTENT = random.Random(0).randbytes(1_000_003)
@@ -114,8 +113,8 @@ def registry(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dic
     """One file, and an archive of three, on the site; no pins; next to no waiting."""
     entries = {"one": entry([FILE], f"{site.address}/one"), "runs": entry(RUNS, f"{site.address}/runs", archive=True)}
     monkeypatch.setattr(rrl.download, "checkpoints", lambda: entries)
-    monkeypatch.setattr(rrl.sources, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(rrl.checkpoints, "PINS", tmp_path / "pins.json")
+    monkeypatch.setattr(rrl.targets.sources, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(rrl.trunks.checkpoints, "PINS", tmp_path / "pins.json")
     forget_pins()
     return entries
 
@@ -145,12 +144,12 @@ def entry(files: list[str], *sources: str, archive: bool = False) -> Checkpoint:
 
 
 def forget_pins() -> None:
-    rrl.checkpoints.PINS.write_text("{}\n")
+    rrl.trunks.checkpoints.PINS.write_text("{}\n")
 
 
 def set_pin(file: str, content: bytes, **changes: Any) -> None:
     found = {"sha256": sha256(content), "size": len(content), "first_use": sha256(content)}
-    rrl.checkpoints.PINS.write_text(json.dumps({file: found | changes}))
+    rrl.trunks.checkpoints.PINS.write_text(json.dumps({file: found | changes}))
 
 
 def sha256(content: bytes) -> str:
@@ -288,7 +287,7 @@ def test_first_use_and_after(site: Site, folder: Path, capsys: pytest.CaptureFix
     found = pins()[FILE]
     assert (found.sha256, found.size, found.first_use) == (sha256(CONTENT), len(CONTENT), sha256(CONTENT))
     (line,) = capsys.readouterr().err.splitlines()
-    assert sha256(CONTENT) in line and "commit rrl/checkpoint_pins.json" in line
+    assert sha256(CONTENT) in line and "commit rrl/trunks/checkpoint_pins.json" in line
     assert planned_sha256(FILE) == FIRST_USE
     download(FILE, folder)
     assert capsys.readouterr().err == "" and len(site.asked) == 1
@@ -364,7 +363,7 @@ def test_progress(
     site: Site, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rrl.bars, "SECONDS", 0)
-    monkeypatch.setattr(rrl.sources, "PIECE", 250_000)
+    monkeypatch.setattr(rrl.targets.sources, "PIECE", 250_000)
     download(FILE, folder)
     assert re.search(r"^one\.pth\.tar: 1 of 1 MB, [\d.,]+ MB/s, 0.0 s left$", capsys.readouterr().err, re.MULTILINE)
     (folder / FILE).unlink()
@@ -382,9 +381,9 @@ class Terminal(io.StringIO):
 PROCESS = """
 import json, sys
 from pathlib import Path
-import rrl.checkpoints, rrl.download
-rrl.checkpoints.PINS = Path(sys.argv[1])
-entry = rrl.checkpoints.Checkpoint(**json.loads(sys.argv[2]))
+import rrl.trunks.checkpoints, rrl.download
+rrl.trunks.checkpoints.PINS = Path(sys.argv[1])
+entry = rrl.trunks.checkpoints.Checkpoint(**json.loads(sys.argv[2]))
 rrl.download.checkpoints = lambda: {"runs": entry}
 print(rrl.download.download(sys.argv[3], Path(sys.argv[4])).read_text())
 """
@@ -392,7 +391,7 @@ print(rrl.download.download(sys.argv[3], Path(sys.argv[4])).read_text())
 
 def test_two_processes_download_once(site: Site, registry: dict[str, Checkpoint], folder: Path) -> None:
     site.answers = [Answer(body=tar(*map(regular, RUNS)), seconds=1.5)]
-    settings = [str(rrl.checkpoints.PINS), registry["runs"].model_dump_json()]
+    settings = [str(rrl.trunks.checkpoints.PINS), registry["runs"].model_dump_json()]
     processes = [
         subprocess.Popen([sys.executable, "-c", PROCESS, *settings, file, str(folder)], stdout=subprocess.PIPE)
         for file in RUNS[:2]
@@ -400,7 +399,7 @@ def test_two_processes_download_once(site: Site, registry: dict[str, Checkpoint]
     assert [process.communicate()[0].decode().strip() for process in processes] == RUNS[:2]
     assert len(site.asked) == 1
     assert left(folder) == set(RUNS) and set(pins()) == set(RUNS[:2])
-    assert left(rrl.checkpoints.PINS.parent) == {"pins.json", *(f"{folder.name}/{file}" for file in RUNS)}
+    assert left(rrl.trunks.checkpoints.PINS.parent) == {"pins.json", *(f"{folder.name}/{file}" for file in RUNS)}
 
 
 def regular(name: str) -> tarfile.TarInfo:
@@ -586,11 +585,10 @@ def test_the_registry() -> None:
         assert all(re.match(r"https://|drive:[\w-]+$", source) for source in checkpoint.sources)
 
 
-def test_the_list_in_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made with no pins; to mend it: python -m rrl.checkpoints > docs/checkpoints.md, with rrl/checkpoint_pins.json {}."""
-    monkeypatch.setattr(rrl.checkpoints, "PINS", tmp_path / "pins.json")
+def test_the_list_in_the_docs_has_the_pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rrl.trunks.checkpoints, "PINS", tmp_path / "pins.json")
     forget_pins()
-    assert (CLONE / "docs/checkpoints.md").read_text(encoding="utf-8") == markdown()
+    assert sha256(OTHER) not in checkpoints_page()
     (file,) = checkpoints()["swav-resnet50"].files
     set_pin(file, OTHER)
-    assert f"| 10 | `{sha256(OTHER)}` |" in markdown()
+    assert f"| 10 | `{sha256(OTHER)}` |" in checkpoints_page()

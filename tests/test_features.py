@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from rrl.architectures import build_trunk
+from rrl.artifacts.features import read_split, to_dtype, views_of
+from rrl.artifacts.members import SPLITS, Member, parse_member
+from rrl.artifacts.provenance import read_card
 from rrl.errors import UserError
 from rrl.extract import extract_split
-from rrl.features import read_split, to_dtype, views_of
-from rrl.images import Split, augment, inputs, normalise
-from rrl.inference import for_inference
-from rrl.members import SPLITS, Member, parse_member
-from rrl.provenance import read_card
-from rrl.transforms import PaddedCrop
+from rrl.targets.images import Split, augment, inputs, normalise
+from rrl.targets.transforms import PaddedCrop
+from rrl.trunks.architectures import build_trunk
+from rrl.trunks.inference import for_inference
 
 PLAIN = PaddedCrop(mean=0.3, std=0.4, pad=0, flip=False)
 MOVING = PaddedCrop(mean=0.3, std=0.4, pad=2, flip=True)

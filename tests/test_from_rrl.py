@@ -9,8 +9,8 @@ import pytest
 import yaml
 from conftest import CLONE, copy_clone, snakemake
 
-from rrl.config import load_config
-from rrl.plan import Plan, Planned
+from rrl.experiment.config import load_config
+from rrl.experiment.plan import Plan, Planned
 
 PAGE = (CLONE / "docs/from-rrl.md").read_text()
 CONFIG = yaml.safe_load((CLONE / "config.yaml").read_text())

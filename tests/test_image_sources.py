@@ -15,9 +15,9 @@ from PIL import Image
 
 from rrl.errors import UserError
 from rrl.fetch import fetch
-from rrl.image_sources import Source, open_source, opened
 from rrl.image_target import look
-from rrl.pictures import Unreadable, upright
+from rrl.targets.image_sources import Source, open_source, opened
+from rrl.targets.pictures import Unreadable, upright
 
 
 def picture(path: Path, value: int = 0, size: tuple[int, int] = (6, 5)) -> Path:
@@ -398,7 +398,7 @@ def fashion(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_data_set_of_torchvision(fashion: Path) -> None:
-    from rrl.datasets import open_part
+    from rrl.targets.datasets import open_part
 
     source = open_source("torchvision/FashionMNIST", fashion)
     assert (source.name, source.fingerprint) == ("torchvision/FashionMNIST", "torchvision/FashionMNIST")

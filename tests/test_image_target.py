@@ -13,17 +13,17 @@ import pytest
 import torch
 from PIL import Image
 
-from rrl.code_version import code_version
+from rrl.artifacts.code_version import code_version
+from rrl.artifacts.files import sha256_of_file
+from rrl.artifacts.provenance import Card, read_card
 from rrl.command import flags
 from rrl.errors import UserError
-from rrl.files import sha256_of_file
-from rrl.image_sources import open_source, opened
-from rrl.image_splits import RULE
 from rrl.image_target import main
-from rrl.images import Split, inputs, join, load_split
-from rrl.pictures import upright
-from rrl.provenance import Card, read_card
-from rrl.transforms import PaddedCrop, Photographs
+from rrl.targets.image_sources import open_source, opened
+from rrl.targets.image_splits import RULE
+from rrl.targets.images import Split, inputs, join, load_split
+from rrl.targets.pictures import upright
+from rrl.targets.transforms import PaddedCrop, Photographs
 
 
 @pytest.fixture(autouse=True)

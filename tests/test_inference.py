@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rrl.architectures import JointTrunk, Trunk, build_trunk, parameter_count
-from rrl.inference import COMPILED_FROM, compiles, folded, for_inference
+from rrl.trunks.architectures import JointTrunk, Trunk, build_trunk, parameter_count
+from rrl.trunks.inference import COMPILED_FROM, compiles, folded, for_inference
 
 CPU = torch.device("cpu")
 

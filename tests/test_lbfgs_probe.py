@@ -18,20 +18,20 @@ from test_best_subset import LABELS, NETWORKS, network, represented
 from torch import Tensor, nn
 
 from rrl import ensemble, lbfgs_probe, probe
-from rrl.code_version import code_version
+from rrl.artifacts.code_version import code_version
+from rrl.artifacts.logits import read_logits
+from rrl.artifacts.provenance import Card, read_card
 from rrl.command import flags
 from rrl.compare_records import compare_records
-from rrl.config import load_config
-from rrl.costs import HOUR, SPEED, Costs
 from rrl.errors import UserError
-from rrl.heads import Data
+from rrl.experiment.config import load_config
+from rrl.experiment.estimate import HOUR, SPEED, Costs
+from rrl.experiment.plan import Plan
+from rrl.experiment.schema import LbfgsProbe
 from rrl.lbfgs_probe import Fit, TrainingImages, fit_heads, minimise, select
-from rrl.logits import read_logits
-from rrl.plan import Plan
-from rrl.provenance import Card, read_card
-from rrl.schema import LbfgsProbe
+from rrl.probing.heads import Data
+from rrl.probing.sweep import EPSILON, Heads, logits
 from rrl.show import card_of, describe, lines
-from rrl.sweep import EPSILON, Heads, logits
 
 torch.set_num_threads(1)  # the tensors are small: threads would only wait for each other
 N, D, C, VIEWS = 120, 12, 4, 2

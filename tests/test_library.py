@@ -10,11 +10,11 @@ import torch
 from conftest import CLONE
 from torch import nn
 
+from rrl.artifacts.features import read_split
+from rrl.artifacts.provenance import read_card
 from rrl.errors import UserError
-from rrl.features import read_split
 from rrl.library import concatenate, extract, probe
 from rrl.networks import load
-from rrl.provenance import read_card
 
 
 def test_the_example_of_the_readme_runs() -> None:
@@ -27,8 +27,8 @@ def test_the_example_of_the_readme_runs() -> None:
 
 def test_features_are_those_of_the_workflow(tiny: Path) -> None:
     """The demo's network on the demo's images, extracted here and there (where they are kept as float16)."""
-    from rrl.images import load_split, normalise
-    from rrl.transforms import PaddedCrop
+    from rrl.targets.images import load_split, normalise
+    from rrl.targets.transforms import PaddedCrop
 
     root = tiny / "results/tiny"
     data = load_split(read_card(root / "targets/mnist.json"), "test", tiny / "data")

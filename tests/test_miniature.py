@@ -11,9 +11,9 @@ import yaml
 from conftest import CLONE, copy_clone, snakemake
 from paper_data import make_cifar, make_imagenet, make_inaturalist
 
-from rrl.config import load_config
-from rrl.plan import Plan, Planned
-from rrl.provenance import read_card
+from rrl.artifacts.provenance import read_card
+from rrl.experiment.config import load_config
+from rrl.experiment.plan import Plan, Planned
 from workflow import miniature
 
 PINS = yaml.safe_load((CLONE / "workflow/pins.yaml").read_text())

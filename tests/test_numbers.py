@@ -12,17 +12,17 @@ from conftest import copy_clone, run_snakemake, snakemake
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rrl.architectures import Network, build_trunk
-from rrl.cached import Data
+from rrl.artifacts.provenance import Job
+from rrl.artifacts.record import entry
 from rrl.errors import UserError
 from rrl.finetune import BestEpoch, Evaluation
-from rrl.heads import HeadTraining, Setting, initial_head, train_heads
-from rrl.images import Split
-from rrl.provenance import Job
-from rrl.record import entry
-from rrl.stored_networks import save_network
-from rrl.train import Recipe, train
-from rrl.transforms import PaddedCrop
+from rrl.probing.cached import Data
+from rrl.probing.heads import HeadTraining, Setting, initial_head, train_heads
+from rrl.targets.images import Split
+from rrl.targets.transforms import PaddedCrop
+from rrl.training.train import Recipe, train
+from rrl.trunks.architectures import Network, build_trunk
+from rrl.trunks.stored_networks import save_network
 
 CPU = torch.device("cpu")
 

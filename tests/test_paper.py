@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rrl.errors import UserError
-from rrl.paper import COLUMNS, FILE, TABLES, TRANSFERS, PaperValue, paper_value, paper_values, read
+from rrl.experiment.paper import COLUMNS, FILE, TABLES, TRANSFERS, PaperValue, paper_value, paper_values, read
 
 # Values of each published collection and the sum of their top-1, added up before they were written in our words.
 SUPERVISED, VISION_TRANSFORMERS, SELF_SUPERVISED = 110, 13, 106
@@ -183,4 +183,4 @@ def test_other_columns_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_file_stands_beside_its_module() -> None:
-    assert FILE.name == "paper_values.csv" and FILE.parent.name == "rrl"
+    assert FILE.name == "paper_values.csv" and FILE.parent.name == "experiment"

@@ -19,14 +19,14 @@ import pytest
 from paper_data import Cifar, make_cifar, make_imagenet, make_inaturalist, picture, wnid
 from PIL import Image
 
-import rrl.paper_datasets as paper_datasets
+import rrl.targets.paper_datasets as paper_datasets
 from rrl.errors import UserError
-from rrl.image_sources import Item, Source
-from rrl.image_splits import splits_of
 from rrl.image_target import look
-from rrl.paper_datasets import CLASSES, batches_of, class_names, describe, open_paper_dataset, openers
-from rrl.paper_folders import opener
-from rrl.pictures import Unreadable, upright
+from rrl.targets.image_sources import Item, Source
+from rrl.targets.image_splits import splits_of
+from rrl.targets.paper_datasets import CLASSES, batches_of, class_names, describe, open_paper_dataset, openers
+from rrl.targets.paper_folders import opener
+from rrl.targets.pictures import Unreadable, upright
 
 Serve = Callable[[Cifar], Path]
 
@@ -589,7 +589,7 @@ def test_processes_of_a_workflow_can_read_a_miniature(tmp_path: Path) -> None:
     code = "import sys\n"
     code += "assert 'torch' not in sys.modules\n"
     code += "from pathlib import Path\n"
-    code += "from rrl.paper_datasets import open_paper_dataset\n"
+    code += "from rrl.targets.paper_datasets import open_paper_dataset\n"
     code += "for name in ('cifar10', 'cifar100'):\n"
     code += f"    print(len(open_paper_dataset(name, Path({str(tmp_path)!r}), 1, 4).parts['test']))\n"
     output = subprocess.run(

@@ -9,12 +9,12 @@ import pytest
 import yaml
 from conftest import CLONE, copy_clone, planned_jobs
 
-from rrl import paper
-from rrl.architecture_names import parse_architecture
 from rrl.cells import parameters_text
-from rrl.checkpoints import checkpoints
-from rrl.config import load_config
-from rrl.plan import Plan
+from rrl.experiment import paper
+from rrl.experiment.config import load_config
+from rrl.experiment.plan import Plan
+from rrl.trunks.architecture_names import parse_architecture
+from rrl.trunks.checkpoints import checkpoints
 
 CONTENT = yaml.safe_load((CLONE / "config.yaml").read_text())
 CONFIG = load_config(CONTENT, [])

@@ -15,10 +15,10 @@ from torchvision import transforms as T
 from torchvision.transforms import functional as F
 
 from rrl.errors import UserError
-from rrl.images import Split, inputs
-from rrl.photographs import network_input, random_crop
-from rrl.pictures import read_picture
-from rrl.transforms import PaddedCrop, Photographs, parse_transform
+from rrl.targets.images import Split, inputs
+from rrl.targets.photographs import network_input, random_crop
+from rrl.targets.pictures import read_picture
+from rrl.targets.transforms import PaddedCrop, Photographs, parse_transform
 
 INTERPOLATIONS = ["bilinear", "bicubic", "nearest", "box", "hamming", "lanczos"]
 SHAPES = [(40, 60), (61, 33), (7, 5), (64, 64), (300, 211), (1, 30)]  # height, width

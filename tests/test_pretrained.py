@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from rrl.errors import UserError
-from rrl.photographs import network_input
-from rrl.pretrained import preprocessing, pretrained_trunk
-from rrl.schema import Photographs as Allowed
-from rrl.transforms import Photographs, parse_transform
+from rrl.experiment.schema import Photographs as Allowed
+from rrl.targets.photographs import network_input
+from rrl.targets.transforms import Photographs, parse_transform
+from rrl.trunks.pretrained import preprocessing, pretrained_trunk
 
 TIMM_MODEL = "mobilenetv3_small_050.lamb_in1k"
 NOWHERE = "http://127.0.0.1:9"  # nothing answers there
@@ -174,7 +174,7 @@ def in_the_hubs_cache(folder: Path, model: nn.Module) -> Path:
 def in_a_process(folder: Path, **environment: str) -> str:
     """The features of IMAGES by the pretrained trunk, in folder/features.pt, or the error."""
     code = (
-        "import sys, torch; from rrl.pretrained import pretrained_trunk\n"
+        "import sys, torch; from rrl.trunks.pretrained import pretrained_trunk\n"
         "from rrl.errors import UserError\n"
         "try: trunk = pretrained_trunk(sys.argv[1]).eval()\n"
         "except UserError as error: sys.exit(f'Error: {error}')\n"

@@ -18,7 +18,7 @@ from conftest import CLONE
 from safetensors.numpy import load_file
 from test_training_state import SLOWLY, Stages
 
-from rrl.processes import ALONE, Processes, given_gpus
+from rrl.training.processes import ALONE, Processes, given_gpus
 from workflow.failures import told
 
 STAGES = ("pretrain", "finetune", "distill")
@@ -28,11 +28,11 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 # argv[2], for argv[1].
 IN_DOUBLE = """
 import sys, torch
-from rrl.architectures import Network, build_trunk
+from rrl.trunks.architectures import Network, build_trunk
 from rrl.distill import distillation
-from rrl.processes import leave, meet
-from rrl.train import CLASSIFICATION, Recipe, train
-from rrl.training_state import Unsaved
+from rrl.training.processes import leave, meet
+from rrl.training.train import CLASSIFICATION, Recipe, train
+from rrl.training.training_state import Unsaved
 torch.set_num_threads(1)
 torch.manual_seed(0)
 kind, size, path = sys.argv[1], int(sys.argv[2]), sys.argv[3]

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import CLONE, edited, planned_jobs
 
-from rrl.costs import distinct, load_plan
 from rrl.errors import UserError
+from rrl.experiment.config import load_plan
+from rrl.experiment.estimate import distinct
 from rrl.progress import main
 
 CONFIG = "workflow/config/tiny.yaml"

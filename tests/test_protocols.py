@@ -21,15 +21,15 @@ import yaml
 from conftest import CLONE
 from torch import Tensor, nn
 
-from rrl import heads
-from rrl.architectures import Network, build_trunk
-from rrl.cached import Data
-from rrl.config import load_config
-from rrl.heads import HeadTraining, Setting, initial_head, train_heads
-from rrl.randomness import generator, shuffled
-from rrl.runs import setting_name
-from rrl.schema import Finetuning
-from rrl.train import Recipe, parameter_groups, train
+from rrl.experiment.config import load_config
+from rrl.experiment.runs import setting_name
+from rrl.experiment.schema import Finetuning
+from rrl.probing import heads
+from rrl.probing.cached import Data
+from rrl.probing.heads import HeadTraining, Setting, initial_head, train_heads
+from rrl.training.randomness import generator, shuffled
+from rrl.training.train import Recipe, parameter_groups, train
+from rrl.trunks.architectures import Network, build_trunk
 
 torch.set_num_threads(1)  # the tensors are small: threads would only wait for each other
 CONFIG = load_config(yaml.safe_load((CLONE / "config.yaml").read_text()), [])

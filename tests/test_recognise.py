@@ -13,11 +13,11 @@ from safetensors.torch import save_file
 from test_checkpoint_formats import Tensors, reshaped, spoilt_files, vissl_key, without
 from torch import Tensor, nn
 
-from rrl.architectures import build_trunk
-from rrl.checkpoint_formats import expected_shapes, holds, without_weights
 from rrl.errors import UserError
 from rrl.networks import convert
-from rrl.recognise import architecture_of
+from rrl.trunks.architectures import build_trunk
+from rrl.trunks.checkpoint_formats import expected_shapes, holds, without_weights
+from rrl.trunks.recognise import architecture_of
 
 CLASSIFIERS = torchvision.models.list_models(torchvision.models)
 

@@ -18,10 +18,10 @@ import yaml
 from conftest import CLONE, edited, planned_jobs, snakemake
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
+from rrl.artifacts.provenance import _checksum, read_card
 from rrl.cells import column_label, label
-from rrl.costs import load_plan
-from rrl.plan import Plan
-from rrl.provenance import _checksum, read_card
+from rrl.experiment.config import load_plan
+from rrl.experiment.plan import Plan
 from rrl.report import main
 from rrl.show import cell as shown_by_rrl_show
 

@@ -23,13 +23,13 @@ from conftest import CLONE, copy_clone, run_snakemake
 from PIL import Image
 from safetensors.torch import save_file
 
-from rrl.config import load_config
+from rrl.artifacts.files import sha256_of_file
 from rrl.errors import UserError
-from rrl.files import sha256_of_file
-from rrl.image_sources import open_source
+from rrl.experiment.config import load_config
+from rrl.experiment.plan import Plan
 from rrl.networks import build
-from rrl.pictures import Unreadable, read_picture
-from rrl.plan import Plan
+from rrl.targets.image_sources import open_source
+from rrl.targets.pictures import Unreadable, read_picture
 
 HOSTILE = [
     "$(touch pwned)", "`touch pwned`", "; touch pwned #", "' ; touch pwned ; '", '"; touch pwned; "', "../../pwned", "-rf",

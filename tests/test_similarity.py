@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pytest
 
 from rrl import similarity
-from rrl.cka import Hsic, cka, hsic
-from rrl.code_version import code_version
+from rrl.artifacts.code_version import code_version
+from rrl.artifacts.features import create, file_digest
+from rrl.artifacts.provenance import Card, Job, read_card
 from rrl.errors import UserError
-from rrl.features import create, file_digest
-from rrl.provenance import Card, Job, read_card
+from rrl.figures.cka import Hsic, cka, hsic
 
 Array = npt.NDArray[np.float64]
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from rrl.cached import Data
 from rrl.errors import UserError
-from rrl.heads import HeadTraining, Selection, Setting, initial_head, train_heads, trainings
-from rrl.randomness import generator
-from rrl.schedule import learning_rates
-from rrl.shots import first_of_each_class
-from rrl.sweep import Heads, Sweep, evaluate, logits
+from rrl.probing.cached import Data
+from rrl.probing.heads import HeadTraining, Selection, Setting, initial_head, train_heads, trainings
+from rrl.probing.sweep import Heads, Sweep, evaluate, logits
+from rrl.targets.shots import first_of_each_class
+from rrl.training.randomness import generator
+from rrl.training.schedule import learning_rates
 
 D, C, N, B = 24, 5, 103, 32
 SETTINGS = [(0.1, 0.0), (0.1, 0.01), (0.1, 1.0), (0.02, 0.1)]  # learning rate, weight decay
@@ -64,7 +64,7 @@ def one_by_one(
 def test_sweep_equals_training_one_by_one(
     batch_norm: bool, momentum: float, nesterov: bool, group: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rrl.sweep.GROUP", group)
+    monkeypatch.setattr("rrl.probing.sweep.GROUP", group)
     x, y = made_up()
     weight = torch.randn(C, D, generator=torch.Generator().manual_seed(1)) * 0.01
     heads = Heads.create(weight, torch.zeros(C), len(SETTINGS), batch_norm)
@@ -96,7 +96,7 @@ def test_large_heads_are_multiplied_alone_with_the_same_logits(classes: int, mon
                   torch.rand(3, D, generator=random), torch.randn(3, D, generator=random), torch.zeros(D), torch.ones(D))  # fmt: skip
     x = torch.randn(8, D, generator=random)
     together = logits(heads, x)
-    monkeypatch.setattr("rrl.sweep.GROUP", 1)
+    monkeypatch.setattr("rrl.probing.sweep.GROUP", 1)
     torch.testing.assert_close(logits(heads, x), together, atol=1e-4, rtol=1e-5)
     norm = nn.functional.batch_norm(x, torch.zeros(D), torch.ones(D), heads.scale[1], heads.shift[1])
     torch.testing.assert_close(together[:, 1], norm @ heads.weight[1].T + heads.bias[1], atol=1e-4, rtol=1e-5)

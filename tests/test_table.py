@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from rrl.artifacts.provenance import Card
 from rrl.cells import column_label, parameters_text, summarise
-from rrl.provenance import Card
 from rrl.table import latex, markdown, wide
 
 

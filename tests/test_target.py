@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from rrl import fetch as fetching
-from rrl.datasets import open_part
+from rrl.artifacts.provenance import read_card
 from rrl.errors import UserError
 from rrl.fetch import fetch
-from rrl.images import load_split
-from rrl.provenance import read_card
 from rrl.target import split_images
+from rrl.targets.datasets import open_part
+from rrl.targets.images import load_split
 
 LABELS = {"train": [i % 4 for i in range(400)], "test": [i % 4 for i in range(80)]}
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from rrl.architectures import Network, build_trunk, parameter_count
-from rrl.batches import epoch_batches
 from rrl.errors import UserError
-from rrl.images import Split
 from rrl.random_network import set_statistics
-from rrl.randomness import shuffled
-from rrl.schedule import learning_rates
-from rrl.train import Recipe, parameter_groups, train
-from rrl.transforms import PaddedCrop
+from rrl.targets.images import Split
+from rrl.targets.transforms import PaddedCrop
+from rrl.training.batches import epoch_batches
+from rrl.training.randomness import shuffled
+from rrl.training.schedule import learning_rates
+from rrl.training.train import Recipe, parameter_groups, train
+from rrl.trunks.architectures import Network, build_trunk, parameter_count
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(

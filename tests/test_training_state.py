@@ -20,15 +20,15 @@ from conftest import CLONE
 from test_distill import CROP, RECIPE, Source
 from torch import Tensor, nn
 
-from rrl import batches, training_state
-from rrl import train as loop
+from rrl.artifacts.provenance import Job, read_card
 from rrl.errors import UserError
 from rrl.finetune import BestEpoch, Evaluation
-from rrl.images import Split
-from rrl.provenance import Job, read_card
-from rrl.train import Recipe, train
-from rrl.training_state import Saved
-from rrl.transforms import PaddedCrop
+from rrl.targets.images import Split
+from rrl.targets.transforms import PaddedCrop
+from rrl.training import batches, training_state
+from rrl.training import train as loop
+from rrl.training.train import Recipe, train
+from rrl.training.training_state import Saved
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -38,7 +38,8 @@ EPOCHS, STEPS = 5, 4  # of every training below
 # A stage as it is, but for the time between saves and the time that a step takes.
 SLOWLY = """
 import importlib, sys, time
-from rrl import train, training_state
+from rrl.training import train
+from rrl.training import training_state
 from rrl.command import run
 training_state.SECONDS = float(sys.argv[1])
 descend = train.descend

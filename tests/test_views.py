@@ -11,11 +11,11 @@ import torch
 from conftest import CLONE
 
 from benchmarks import views
-from rrl.architectures import JointTrunk, build_trunk
-from rrl.datasets import open_part
-from rrl.heads import HeadTraining, Setting
-from rrl.images import Split
-from rrl.transforms import PaddedCrop
+from rrl.probing.heads import HeadTraining, Setting
+from rrl.targets.datasets import open_part
+from rrl.targets.images import Split
+from rrl.targets.transforms import PaddedCrop
+from rrl.trunks.architectures import JointTrunk, build_trunk
 
 EPOCHS = 4
 

@@ -7,7 +7,7 @@ import pandas as pd
 import yaml
 from conftest import copy_clone, planned_jobs, snakemake
 
-from rrl.provenance import read_card
+from rrl.artifacts.provenance import read_card
 
 
 def test_a_deleted_record_is_made_again(tiny: Path) -> None:

@@ -2,7 +2,7 @@
 
 Both run the tiny experiment, and convert a checkpoint that is made up, each in a copy below .cache. If all artifacts
 are equal, byte for byte, the digests of the changed stages get the versions of the old ones in
-rrl/accepted_refactors.json, so that no result reruns; commit that file with the refactor. Otherwise the first
+rrl/artifacts/accepted_refactors.json, so that no result reruns; commit that file with the refactor. Otherwise the first
 difference is shown. With --old-python the old code runs in another environment: what an upgrade of the libraries
 changes. Usage: make accept-refactor [OLD=commit] [OLD_PYTHON=path]
 """
@@ -27,14 +27,14 @@ import torch
 import yaml
 from safetensors.numpy import load_file
 
-from rrl.architectures import build_trunk
-from rrl.checkpoints import checkpoints
-from rrl.code_version import ACCEPTED, PACKAGE, accepted_refactors, code_digest, code_version
+from rrl.artifacts.code_version import ACCEPTED, PACKAGE, accepted_refactors, code_digest, code_version
+from rrl.artifacts.files import complete, write_text
 from rrl.command import run
-from rrl.config import load_config
 from rrl.errors import UserError
-from rrl.files import complete, write_text
-from rrl.plan import Plan, Planned
+from rrl.experiment.config import load_config
+from rrl.experiment.plan import Plan, Planned
+from rrl.trunks.architectures import build_trunk
+from rrl.trunks.checkpoints import checkpoints
 
 CLONE = PACKAGE.parent
 TINY = "workflow/config/tiny.yaml"
@@ -42,9 +42,9 @@ CONFIG = "workflow/config/accept.yaml"  # tiny and a downloaded network, which n
 CHECKPOINT = "supervised-resnet50"
 NETWORK = "published-s0"
 LIBRARIES = "from importlib.metadata import distributions as d; print(sorted(f'{x.name} {x.version}' for x in d()))"
-VERSIONS = (
-    "import json, sys; from rrl.code_version import code_version as v; print(json.dumps(list(map(v, sys.argv[1:]))))"
-)
+VERSIONS = """import json, sys
+from rrl.artifacts.code_version import code_version
+print(json.dumps([code_version(stage) for stage in sys.argv[1:]]))"""
 
 
 def git(*words: str) -> bytes:

@@ -13,13 +13,13 @@ os.environ["PYTHONPATH"] = workflow.basedir
 
 import yaml
 
-from rrl.checkpoints import checkpoints
-from rrl.code_version import code_version
-from rrl.config import load_config
+from rrl.trunks.checkpoints import checkpoints
+from rrl.artifacts.code_version import code_version
+from rrl.experiment.config import load_config
 from rrl.errors import UserError
-from rrl.members import SPLITS
-from rrl.plan import Plan
-from rrl.schema import ImageTarget, PaperTarget, Target
+from rrl.artifacts.members import SPLITS
+from rrl.experiment.plan import Plan
+from rrl.experiment.schema import ImageTarget, PaperTarget, Target
 from rrl.why import card_path, stale
 from snakemake.logging import logger
 from workflow import slurm

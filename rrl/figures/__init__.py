@@ -1,0 +1,1 @@
+"""The kinds of figures, and how all of them are drawn."""

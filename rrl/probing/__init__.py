@@ -1,0 +1,1 @@
+"""Linear heads on cached features: every weight decay and learning rate of a sweep at once."""

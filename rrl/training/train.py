@@ -1,0 +1,164 @@
+"""The one training loop."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim.sgd import sgd
+
+from rrl.bars import Bar
+from rrl.errors import UserError
+from rrl.training.device import ahead, on_device
+from rrl.training.schedule import Schedule, learning_rates
+from rrl.training.training_state import Group, Position, Unsaved
+
+SECONDS_PER_LINE = 600.0  # of a log, in epochs that take longer
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained by SGD. `decay_norm`: weight decay on normalisation layers too. `precision`: of
+    products and convolutions, float32 or bfloat16; weights, gradients and the loss are float32."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    decay_norm: bool
+    schedule: Schedule
+    precision: str = "float32"
+
+
+RECIPE_FLAGS = {
+    "epochs": "passes over the training split",
+    "batch_size": "images of a step",
+    "learning_rate": "base learning rate",
+    "momentum": "momentum of SGD",
+    "nesterov": "true or false",
+    "weight_decay": "L2 penalty of SGD",
+    "decay_norm": "weight decay on normalisation layers too: true or false",
+    "schedule": "learning-rate schedule, JSON",
+    "precision": "of products and convolutions: float32, or bfloat16, faster and less exact",
+}
+
+Batches = Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a network is trained for, as functions of its outputs (B, ...) and of what is wanted of them (B, ...).
+
+    loss : the mean over the batch.
+    right : how many images of the batch are right; the log has their share, called `name`.
+    """
+
+    loss: Callable[[Tensor, Tensor], Tensor]
+    right: Callable[[Tensor, Tensor], Tensor]
+    name: str
+
+
+CLASSIFICATION = Objective(
+    loss=nn.functional.cross_entropy, right=lambda logits, labels: (logits.argmax(1) == labels).sum(), name="top1"
+)
+
+
+def train(
+    network: nn.Module,
+    batches: Batches,
+    steps_per_epoch: int,
+    recipe: Recipe,
+    device: torch.device,
+    after_epoch: Callable[[int], None],
+    objective: Objective = CLASSIFICATION,
+    saved: Unsaved | None = None,
+) -> None:
+    """Train `network` in place.
+
+    batches : epoch, and number of its first batches to leave out, to an iterator of the rest of steps_per_epoch pairs:
+    inputs (B, ...) and what is wanted of the outputs (B, ...), for classification labels (B,) int64. Where several
+    processes train together, the share of this one.
+    after_epoch : called with the number of each epoch, from 0, when it is over.
+    saved : where the state is saved, whence a training that was killed goes on, and the processes that share it.
+    Raises UserError at the first loss that is not finite, and at a batch of one image that batch norm cannot
+    normalise, with epoch and step.
+    """
+    groups: list[Group] = [
+        (parameters, decay, [None] * len(parameters)) for parameters, decay in parameter_groups(network, recipe)
+    ]
+    rates = learning_rates(recipe.schedule, recipe.learning_rate, recipe.epochs, steps_per_epoch)
+    mixed = recipe.precision == "bfloat16"
+    saved = saved or Unsaved()
+    at = Position()
+    processes = saved.processes
+    forward = processes.shared(network)
+    saved.begin(at, network, groups, after_epoch)
+    steps, done = recipe.epochs * steps_per_epoch, at.epoch * steps_per_epoch + at.step
+    with Bar("training", "step", steps, done=done, seconds=SECONDS_PER_LINE, shown=processes.first) as bar:
+        while at.epoch < recipe.epochs:
+            network.train()
+            bar.what = f"epoch {at.epoch + 1}/{recipe.epochs}"
+            for batch in ahead(batches(at.epoch, at.step), device):
+                inputs, wanted = (on_device(part, device) for part in batch)
+                try:
+                    with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+                        outputs = forward(inputs)
+                except ValueError as error:  # of batch norm
+                    if "more than 1 value per channel" not in str(error):
+                        raise
+                    where = f"epoch {at.epoch + 1}, step {at.step + 1}"
+                    raise UserError(
+                        f"{where}: a batch of one image has no variance to normalise by; change batch_size by one"
+                    ) from None
+                outputs = outputs.float() if mixed else outputs
+                loss = objective.loss(outputs, wanted)
+                network.zero_grad()
+                processes.mean_loss(loss, outputs, len(wanted)).backward()
+                for parameters, decay, velocities in groups:
+                    descend(parameters, velocities, rates[at.epoch * steps_per_epoch + at.step], decay, recipe)
+                of_images = loss.item() * len(wanted) if len(wanted) else 0.0
+                total, right, images = processes.sums(of_images, float(objective.right(outputs, wanted)), len(wanted))
+                if not math.isfinite(total):
+                    where = f"epoch {at.epoch + 1}, step {at.step + 1}"
+                    raise UserError(f"{where}: the loss is {total / images}; lower learning_rate")
+                at.add(total, right, images)
+                bar.add()
+                saved.safe_point()
+            result = f"loss {at.loss / at.seen:.4f} {objective.name} {at.right / at.seen:.4f}"
+            saved.say(f"{bar.what} {result}")
+            after_epoch(at.epoch)
+            at.next_epoch()
+            saved.safe_point()
+    saved.end()
+
+
+@torch.no_grad()
+def descend(
+    parameters: list[Tensor], velocities: list[Tensor | None], rate: float, decay: float, recipe: Recipe
+) -> None:
+    """One step of torch.optim.SGD on parameters that have gradients; velocities start as None.
+
+    Its functional form: the optimizer class imports a second and a half of the compiler for its first step.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    assert len(gradients) == len(parameters)
+    sgd(
+        parameters, gradients, velocities, lr=rate, momentum=recipe.momentum, weight_decay=decay, dampening=0.0,
+        nesterov=recipe.nesterov, maximize=False, foreach=True,
+    )  # fmt: skip
+
+
+def parameter_groups(network: nn.Module, recipe: Recipe) -> list[tuple[list[Tensor], float]]:
+    """Parameters and their weight decay, in two groups: those of normalisation layers may be spared."""
+    norms = {
+        id(parameter)
+        for module in network.modules()
+        if isinstance(module, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm)
+        for parameter in module.parameters()
+    }
+    spared: list[Tensor] = [p for p in network.parameters() if id(p) in norms and not recipe.decay_norm]
+    decayed: list[Tensor] = [p for p in network.parameters() if id(p) not in norms or recipe.decay_norm]
+    return [(decayed, recipe.weight_decay)] + ([(spared, 0.0)] if spared else [])

@@ -1,0 +1,1 @@
+"""Networks: architectures by name, and the files that networks come from and are kept in."""
