@@ -35,7 +35,8 @@ setup: .venv/installed
 
 demo tiny: setup
 	@$(SNAKEMAKE) --configfile workflow/config/$@.yaml
-	@cat results/$@/table2.md results/$@/table1.md
+	@cat results/$@/table2.md; echo; cat results/$@/table1.md
+	@echo; echo "To read them in a browser: make report CONFIG=workflow/config/$@.yaml"
 
 plan: setup
 	@$(BIN)/python -m rrl.costs "$(CONFIG)"

@@ -32,7 +32,25 @@ from rrl.table import beside, note
 from rrl.why import card_path, roots
 
 FOLDER = Path(__file__).parent / "report_page"
-PLACES = ("title", "target", "shots", "series")  # of a point of a figure: where it stands
+# What a figure draws: where a point stands, then its numbers; and what they are called where it is not their own name.
+POINTS = {
+    "title": "transfer",
+    "target": "target",
+    "shots": "images per class",
+    "series": "series",
+    "parameters": "parameters",
+    "networks": "networks",
+    "from": "networks before",
+    "to": "networks after",
+    "before": "before",
+    "after": "after",
+    "top1": "top-1, %",
+    "mean": "mean top-1, %",
+    "std": "standard deviation",
+    "gain": "gain, points",
+    "interval": "95 % interval",
+    "n_test": "test images",
+}
 
 
 def inline(name: str) -> str:
@@ -60,21 +78,21 @@ def first_comment(text: str) -> str:
 
 
 def points_table(points: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[tuple[str, Any]]]]:
-    """Columns and rows of the numbers that a figure draws; a number with the value that it is sorted by, text with
-    None."""
+    """Headings and rows of the numbers that a figure draws; a number, or an interval, with the value that it is sorted
+    by, text with None."""
     names = {name for point in points for name in point}
-    columns = [name for name in PLACES if name in names] + sorted(names - set(PLACES))
-    return columns, [[_shown_value(point.get(name)) for name in columns] for point in points]
+    columns = sorted(names, key=list(POINTS).index)
+    return [POINTS[name] for name in columns], [[_shown_value(point.get(name)) for name in columns] for point in points]
 
 
 def _shown_value(value: Any) -> tuple[str, Any]:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_shown_value(item)[0]}" for name, item in value.items()), None
     if isinstance(value, list):
-        return f"[{', '.join(_shown_value(item)[0] for item in value)}]", None
-    return (f"{value:.2f}" if isinstance(value, float) else str(value)), value if isinstance(
-        value, int | float
-    ) else None
+        return f"[{', '.join(_shown_value(item)[0] for item in value)}]", value[0]
+    if isinstance(value, float):
+        return f"{value:.2f}".replace("-", "−"), value
+    return f"{value:,}" if isinstance(value, int) else str(value), value if isinstance(value, int) else None
 
 
 class Front:

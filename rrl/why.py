@@ -40,15 +40,38 @@ def _differences(card: Card, job: Planned) -> Iterator[str]:
         yield f"it is the card of {card.artifact}"
     for name in dict.fromkeys([*card.settings, *job.settings]):
         before, after = (settings.get(name, "none") for settings in (card.settings, job.settings))
-        if before != after:
-            yield f"{name}: {_short(before)} -> {_short(after)}"
+        yield from _changed(name, before, after)
     if card.code_version != job.code_version:
         yield f"code of rrl.{job.stage}: {card.code_version} -> {job.code_version}"
     made_from = {source["artifact"]: source["key"] for source in card.inputs}
     planned = {source.artifact: source.key for source in job.inputs}
-    yield from (f"input {name}: no longer one" for name in made_from if name not in planned)
-    yield from (f"input {name}: new" for name in planned if name not in made_from)
-    yield from (f"input {name}: changed" for name, key in planned.items() if made_from.get(name, key) != key)
+    yield from _inputs("no longer one", [name for name in made_from if name not in planned])
+    yield from _inputs("new", [name for name in planned if name not in made_from])
+    yield from _inputs("changed", [name for name, key in planned.items() if made_from.get(name, key) != key])
+
+
+def _changed(place: str, before: Any, after: Any) -> Iterator[str]:
+    """Where a setting differs: of mappings, and of lists of as many entries, only what differs in them."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in dict.fromkeys([*before, *after]):
+            yield from _changed(f"{place}.{name}", before.get(name, "none"), after.get(name, "none"))
+    elif _nested(before) and _nested(after) and len(before) == len(after):
+        for number, pair in enumerate(zip(before, after, strict=True), start=1):
+            yield from _changed(f"{place}[{number}]", *pair)
+    elif _nested(before) and _nested(after):
+        yield f"{place}: {len(before)} entries -> {len(after)}"
+    elif before != after:
+        yield f"{place}: {_short(before)} -> {_short(after)}"
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(item, dict | list) for item in value)
+
+
+def _inputs(what: str, names: Sequence[str]) -> Iterator[str]:
+    if names:
+        more = f", and {len(names) - 1} more" if len(names) > 1 else ""
+        yield f"input {names[0]}: {what}{more}"
 
 
 def _short(value: Any) -> str:

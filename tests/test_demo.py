@@ -160,7 +160,7 @@ def test_the_readme_shows_the_figure_that_the_demo_makes(demo: pd.DataFrame) -> 
     made = words(ROOT / "figures/accuracy.svg")
     series = [word for word in made if not word[0].isdigit()]
     assert series == [word for word in words(CLONE / "docs/demo.svg") if not word[0].isdigit()]
-    assert {"ERM", "WIDE2", "JOINT4", "RANDOM4"} < set(series)
+    assert {"ERM, CATn", "WIDE2", "JOINT4", "RANDOM4"} < set(series)
 
 
 PICTURES = ("similarity", "networks", "gains")

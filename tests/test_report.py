@@ -458,6 +458,55 @@ def test_text_of_a_config_is_text(chromium: Browser, tiny: Path, report: Path, t
         assert page.locator("#page h1").inner_text().startswith(ODD)
 
 
+def test_the_way_back_leads_to_where_a_page_was_left(chromium: Browser, report: Path) -> None:
+    with opened(chromium, report) as page:
+        page.set_viewport_size({"width": 900, "height": 400})
+        visit(page, "records")
+        page.fill("#only", "cat2 10")
+        rows = page.locator("#page tbody tr:visible")
+        left = rows.count(), page.locator("#page p [role=status]").inner_text().split()
+        assert 0 < left[0] < page.locator("#page tbody tr").count() and left[1][0] == str(left[0])
+        rows.first.locator("a").click()
+        page.evaluate("scrollTo(0, 500)")
+        page.wait_for_timeout(500)  # it is kept when scrolling ends
+        page.locator("#page a[href^='#networks/']").first.click()
+        assert page.evaluate("scrollY") == 0
+        page.go_back()
+        page.wait_for_selector("h1:has-text('linear_probe'), h1:has-text('ensemble'), h1:has-text('two_stage')")
+        assert page.evaluate("scrollY") == 500
+        page.go_back()
+        page.wait_for_selector("#only")
+        assert (rows.count(), page.input_value("#only")) == (left[0], "cat2 10")
+
+
+def test_the_skip_link_and_an_address_of_nothing(chromium: Browser, report: Path) -> None:
+    with opened(chromium, report) as page:
+        visit(page, "records/mnist/cat2/linear_probe")
+        page.locator(".skip").focus()
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "content"
+        assert page.locator("#page h1").inner_text().startswith("records/mnist/cat2/linear_probe")
+        visit(page, "records/mnist/cat3/linear_probe")
+        assert "Nothing in this report is called records/mnist/cat3/linear_probe." in page.locator("#page").inner_text()
+        assert page.locator("nav a[aria-current]").count() == 0
+        visit(page, "targets")
+        assert texts(page, "nav a[aria-current]") == ["targets"]
+
+
+def test_on_paper_it_is_dark_on_white(chromium: Browser, report: Path) -> None:
+    """Also of a browser that is dark."""
+    with chromium.new_context(color_scheme="dark") as context:
+        page = context.new_page()
+        page.goto(report.as_uri())
+        page.emulate_media(media="print", color_scheme="dark")
+        style = "(name) => getComputedStyle(document.body)[name]"
+        assert [page.evaluate(style, name) for name in ("color", "backgroundColor")] == [
+            "rgb(27, 27, 27)",
+            "rgb(255, 255, 255)",
+        ]
+        assert page.locator("header:visible, .tools:visible, summary:visible").count() == 0
+
+
 def test_a_browser_runs_nothing_but_the_script_of_the_report(chromium: Browser, report: Path, tmp_path: Path) -> None:
     """Also where a file that it holds was made to have a script."""
     bad = "<script>document.title = 'run'</script><img src='x:' onerror='document.title = \"run\"'>"
@@ -540,4 +589,4 @@ def test_a_caption_of_a_figure_that_changed_is_not_shown_with_the_old_picture(ti
         subprocess.run([sys.executable, "-m", "rrl.report", CONFIG], cwd=tiny, check=True)
         text = report.read_text()
     subprocess.run([sys.executable, "-m", "rrl.report", CONFIG], cwd=tiny, check=True)
-    assert "<figure>" not in text and "Not shown: layout:" in text and "<figure>" in report.read_text()
+    assert "<figure>" not in text and "stale: layout.caption: " in text and "<figure>" in report.read_text()

@@ -136,7 +136,7 @@ class Run(logging.Handler):
         if self.seconds:
             waited = "" if self.workflow.local_exec else ", with their wait in the queue"
             yield f"Ran {jobs_text(ran)} in {took}. Of each rule, and the time of its jobs together{waited}:"
-            for rule in self._in_order(self.seconds):
+            for rule in self._in_order(self.finished):
                 yield f"{self.finished[rule]:8,} {rule:<20} {duration(self.seconds[rule])}"
         else:
             yield f"Ran nothing, in {took}."

@@ -26,11 +26,18 @@ plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "rrl", "font.size":
 DrawPanel = Callable[[Axes, dict[str, Any], dict[str, Any]], None]
 
 
-def panels(layout: dict[str, Any], draw: DrawPanel, x_label: str, y_label: str, note: str) -> Figure:
-    """A row of panels for each row of the layout, with its legend; `draw` draws a panel of a row."""
+def panels(
+    layout: dict[str, Any], draw: DrawPanel, x_label: str, y_label: str, note: str, numbers: bool = True
+) -> Figure:
+    """A row of panels for each row of the layout, with its legend; `draw` draws a panel of a row.
+
+    numbers : whether x is a number, so that all panels have one scale; else it is a name.
+    """
     columns = max(len(row["panels"]) for row in layout["rows"])
     size = (4.0 * columns + 1.9, 2.9 * len(layout["rows"]) + 0.5)
-    picture, grid = plt.subplots(len(layout["rows"]), columns, figsize=size, squeeze=False, layout="constrained")
+    picture, grid = plt.subplots(
+        len(layout["rows"]), columns, figsize=size, squeeze=False, sharex=numbers, layout="constrained"
+    )
     for axes_of_row, row in zip(grid, layout["rows"], strict=True):
         for number, axes in enumerate(axes_of_row):
             if number < len(row["panels"]):
@@ -38,7 +45,8 @@ def panels(layout: dict[str, Any], draw: DrawPanel, x_label: str, y_label: str, 
                 draw(axes, row, panel)
                 shots = "" if panel["shots"] == "all" else f", {panel['shots']} images per class"
                 axes.set_title(f"{row['title']}: {panel['target']}{shots}", fontsize=9)
-                axes.grid(visible=True, color="0.9", linewidth=0.6)
+                axes.grid(visible=True, axis="both" if numbers else "y", color="0.9", linewidth=0.6)
+                axes.tick_params(labelbottom=True)
                 axes.set_axisbelow(True)
                 axes.spines[["top", "right"]].set_visible(False)
             else:
@@ -51,8 +59,8 @@ def panels(layout: dict[str, Any], draw: DrawPanel, x_label: str, y_label: str, 
         ]
         place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5), "frameon": False}
         last.legend([entries[label] for label in labels], labels, **place)
-    for axes in grid[-1]:
-        axes.set_xlabel(x_label)
+    for axes_of_column in grid.T:
+        [axes for axes in axes_of_column if axes.axison][-1].set_xlabel(x_label)
     rule = f"Selection {layout['selection']}: {SELECTION_TEXT[layout['selection']]}."
     write_caption(picture, f"{layout['caption']} {rule} {note}")
     return picture

@@ -23,7 +23,7 @@ NOTE = (
     "same test images (paired resampling), for these very networks. Lines: means. Sets share networks, so their "
     "spread is no standard error."
 )
-WIDTH = 0.8  # that the markers of one step take
+WIDTH = 0.7  # that the markers of one step take
 
 
 class Gains:
@@ -81,9 +81,11 @@ def draw(layout: dict[str, Any], records: Sequence[Card]) -> tuple[Figure, list[
             drawn.extend({**about, **point} for of in shown for point in of)
         axes.set_xticks(range(len(names)), [f"{few} → {many}" for few, many in names])
         axes.set_xlim(-0.5, len(names) - 0.5)
+        for border in range(1, len(names)):
+            axes.axvline(border - 0.5, color="0.8", linewidth=0.6)
 
     y_label = "gain in top-1 accuracy\n(percentage points)"
-    return panels(layout, draw_panel, "number of networks, before → after", y_label, NOTE), drawn
+    return panels(layout, draw_panel, "number of networks, before → after", y_label, NOTE, numbers=False), drawn
 
 
 def draw_series(

@@ -87,7 +87,7 @@ def draw_curve(axes: Axes, number: int, series: dict[str, Any], shown: list[dict
         capsize=2.5,
         elinewidth=0.9,
     )
-    dots = [(at, top1) for at, point in zip(x, shown, strict=True) for top1 in point["top1"].values()]
+    dots = [(at + APART / 2, top1) for at, point in zip(x, shown, strict=True) for top1 in point["top1"].values()]
     axes.plot(*zip(*dots, strict=True), linestyle="none", marker=".", markersize=4, color=colour, alpha=0.5)
 
 

@@ -78,5 +78,5 @@ def draw(layout: dict[str, Any], records: Sequence[Card]) -> tuple[Figure, list[
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.xaxis.set_minor_formatter(NullFormatter())
 
-    note = "Bars: standard deviation."
+    note = "Bars: standard deviation over seeds or windows of seeds; none where there is one."
     return panels(layout, draw_panel, "parameters of the trunks", "top-1 accuracy (%)", note), drawn

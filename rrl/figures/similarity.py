@@ -19,7 +19,8 @@ COLOUR_MAP = "cividis"  # made for colour-blind readers, and lighter all the way
 DARK = 0.5  # below, a value is written in white
 NOTE = (
     "Debiased linear CKA of the features of all test images. 1: the same but for a rotation and a scale; 0: no more in "
-    "common than by chance. Behind a name: its seed. Fine-tuned networks were fine-tuned on the target of the panel."
+    "common than by chance. The number after a name: its seed. Fine-tuned networks were fine-tuned on the target of "
+    "the panel."
 )
 
 
@@ -61,7 +62,7 @@ def draw_panel(axes: Axes, panel: dict[str, Any], card: Card, most: int) -> None
     axes.set_ylim(most, 0)
     axes.set_aspect("equal")
     axes.spines[:].set_visible(False)
-    axes.set_title(f"{panel['target']}, {card.facts['images']:,} test images", fontsize=10)
+    axes.set_title(f"{panel['target']}, {card.facts['images']:,} test images", fontsize=10, pad=10)
 
 
 def shown(value: float) -> str:

@@ -216,7 +216,7 @@ def _tried(row: dict[str, Any]) -> dict[str, Any]:
         return found | curves
     best = max(range(len(curves["top1"])), key=lambda epoch: (curves["top1"][epoch], -curves["loss"][epoch]))
     found |= {"best epoch": best + 1}
-    found |= {f"{name} there": values[best] for name, values in curves.items()}
+    found |= {f"{name} at best epoch": values[best] for name, values in curves.items()}
     return found | {f"last {name}": values[-1] for name, values in curves.items()}
 
 

@@ -6,6 +6,7 @@
 const CONTENTS = JSON.parse(document.getElementById("contents").textContent);
 const { artifacts: ARTIFACTS, pool: POOL, cells: CELLS, results: RESULTS, snakemake: SNAKEMAKE } = CONTENTS;
 const NAMES = Object.keys(ARTIFACTS).sort((a, b) => ARTIFACTS[a].place - ARTIFACTS[b].place);
+const MANY = 12; // links in a row
 const SVG = "http://www.w3.org/2000/svg";
 
 // Words and numbers
@@ -23,6 +24,12 @@ function words(value) {
     return Object.entries(value).map(([name, item]) => `${spaced(name)} ${words(item)}`).join(", ");
   }
   return String(value);
+}
+
+/** A setting that was picked: `learning rate 0.1, epoch 5 of 8`. */
+function pickedWords({ epoch, epochs, ...others }) {
+  const at = epoch === undefined ? [] : [epochs === undefined ? `epoch ${epoch}` : `epoch ${epoch} of ${epochs}`];
+  return [...(Object.keys(others).length ? [words(others)] : []), ...at].join(", ");
 }
 
 const shotsText = (shots) => (shots === "all" ? "all images" : `${shots} per class`);
@@ -81,6 +88,8 @@ function facts(pairs) {
 
 /** A list of links, separated by commas. */
 const links = (pairs) => pairs.flatMap(([name, text], place) => (place ? [", ", link(name, text)] : [link(name, text)]));
+
+const list = (pairs) => element("ul", { class: "links" }, ...pairs.map(([name, text]) => element("li", {}, link(name, text))));
 
 /** A table whose columns can be sorted.
  *
@@ -246,7 +255,7 @@ function accuracies(name) {
     shotsText(result.shots), result.selection, [percent(result.top1), result.top1],
     [interval(result.top1_interval), result.top1_interval[0]],
     [percent(result.val_top1), result.val_top1 === null ? "" : result.val_top1],
-    result.selected_on, Array.isArray(result.selected) ? "see the members" : long(words(result.selected)),
+    result.selected_on, Array.isArray(result.selected) ? "see the members" : long(pickedWords(result.selected)),
     ...["n_train", "n_val", "n_test"].map((count) => [grouped(result[count]), result[count]]),
   ]);
   return table("Accuracies", columns, rows);
@@ -278,7 +287,7 @@ function grid(result) {
     return [fraction(name) ? percent(value) : String(value), value];
   };
   const rows = result.grid.map((row, number) => [
-    [number === result.picked ? "picked" : String(number + 1), number + 1],
+    [number === result.picked ? `${number + 1}, picked` : String(number + 1), number + 1],
     ...row.map((value, place) => cell(value, columns[place])),
   ]);
   const title = `Every setting tried: ${shotsText(result.shots)}, ${result.selection}, accuracies on ${result.selected_on} (${rows.length})`;
@@ -296,7 +305,7 @@ function membersPicked(name) {
     if (!Array.isArray(result.selected)) continue;
     result.selected.forEach((picked, place) => {
       const source = inputsOf(name)[place];
-      rows.push([source ? link(source) : String(place), shotsText(result.shots), result.selection, long(words(picked))]);
+      rows.push([source ? link(source) : String(place), shotsText(result.shots), result.selection, long(pickedWords(picked))]);
     });
   }
   const columns = [["member", false], ["images trained on", false], ["selection", false], ["picked", false]];
@@ -365,7 +374,7 @@ function uses(name) {
   const made = NAMES.filter((other) => ARTIFACTS[other].inputs.includes(place)).map((other) => [other, other]);
   const pairs = [];
   if (cells.length) pairs.push(["cells of tables", links(cells)]);
-  if (made.length) pairs.push(["made of it", links(made)]);
+  if (made.length) pairs.push(["made of it", made.length > MANY ? details(`${grouped(made.length)} artifacts`, false, list(made)) : links(made)]);
   return pairs.length ? [element("h2", {}, "Where it is used"), facts(pairs)] : [];
 }
 
@@ -425,7 +434,7 @@ function cellPage(page) {
     element("h1", { tabindex: -1 }, `${method}, ${column}`)];
   const pairs = [["table", link(of)], ["selection", rule], ["n", spread]];
   if (missing) {
-    shown.push(element("p", { class: "alert" }, `Of its records ${missing}; so the cell has no number.`));
+    shown.push(element("p", { class: "alert" }, `Of its records ${missing}, so the cell has no number.`));
   } else {
     pairs.push(["top-1, %", `${mean.toFixed(2)}${std === null ? "" : ` ± ${std.toFixed(2)} (standard deviation, ddof 1)`}`],
       ["95 % interval", `${interval(bounds, 1)}, from the number of test images alone`]);
@@ -434,13 +443,13 @@ function cellPage(page) {
         ["ours minus the paper's", difference.toFixed(2)]);
     }
   }
-  shown.push(facts(pairs), element("h2", {}, records.length > 1 ? "Mean over these records" : "Its record"));
+  shown.push(facts(pairs), element("h2", {}, records.length === 1 ? "Its record" : missing ? "Its records" : "Mean over these records"));
   const rows = records.map((name) => {
     const state = stateOf(name);
     const result = (ARTIFACTS[name].results || []).find((item) => item.selection === rule && item.shots === shots);
     const numbers = result
       ? [[percent(result.top1), result.top1], [interval(result.top1_interval), result.top1_interval[0]], words(factsOf(name).seeds),
-        Array.isArray(result.selected) ? "by each member" : long(words(result.selected))]
+        Array.isArray(result.selected) ? "by each member" : long(pickedWords(result.selected))]
       : ["–", "–", "–", "–"];
     return [link(name), ...numbers, badge(state)];
   });
@@ -472,15 +481,22 @@ function kindPage(kind) {
       result.selection, result.top1 === undefined ? "–" : [percent(result.top1), result.top1], parameters, seed]);
   });
   const listed = table(kind, columns, rows);
-  const field = element("input", { type: "search", class: "field", id: "only" });
-  field.addEventListener("input", () => {
+  listed.classList.add("whole");
+  const field = element("input", { type: "search", class: "field", id: "only", value: history.state?.only ?? "" });
+  const count = element("span", { role: "status" });
+  const only = () => {
     const wanted = field.value.toLowerCase().split(/\s+/);
-    for (const row of listed.querySelectorAll("tbody tr")) {
-      row.hidden = !wanted.every((word) => row.textContent.toLowerCase().includes(word));
-    }
+    const of = [...listed.querySelectorAll("tbody tr")];
+    for (const row of of) row.hidden = !wanted.every((word) => row.textContent.toLowerCase().includes(word));
+    count.textContent = field.value ? ` ${grouped(of.filter((row) => !row.hidden).length)} of ${grouped(of.length)} rows` : "";
+  };
+  field.addEventListener("input", () => {
+    only();
+    history.replaceState({ ...history.state, only: field.value }, "");
   });
+  only();
   return [way([[null, kind]]), element("h1", { tabindex: -1 }, `${kind} (${grouped(names.length)})`),
-    element("p", {}, element("label", { for: "only" }, "Only rows with these words: "), field), listed];
+    element("p", {}, element("label", { for: "only" }, "Only rows with these words: "), field, count), listed];
 }
 
 // Addresses
@@ -506,19 +522,29 @@ function decoded(address) {
   }
 }
 
+function nowhere(address) {
+  return [way([[null, address]]), element("h1", { tabindex: -1 }, "No such page"),
+    element("p", { class: "alert" }, `Nothing in this report is called ${address}.`)];
+}
+
 function go() {
   const address = decoded(location.hash.slice(1));
-  const shown = pageOf(address);
+  const place = address && document.getElementById(address);
+  const shown = pageOf(address) ?? (address && !front.contains(place) ? nowhere(address) : null);
   if (shown) {
     if (page.hidden) left = { ...left, scroll: window.scrollY, focused: document.activeElement };
     page.replaceChildren(...shown);
   }
   page.hidden = !shown;
   front.hidden = Boolean(shown);
-  document.title = shown ? `${address} – ${TITLE}` : TITLE;
+  for (const entry of document.querySelectorAll("header nav a")) {
+    if (decoded(entry.hash.slice(1)) === address) entry.setAttribute("aria-current", "page");
+    else entry.removeAttribute("aria-current");
+  }
+  document.title = shown ? `${page.querySelector("h1").textContent.trim()} – ${TITLE}` : TITLE;
   if (shown) {
-    window.scrollTo(0, 0);
     page.querySelector("h1").focus({ preventScroll: true });
+    window.scrollTo(0, history.state?.scroll ?? 0); // where it was left, on the way back
     return;
   }
   page.replaceChildren();
@@ -526,7 +552,6 @@ function go() {
     window.scrollTo(0, left.scroll);
     left.focused.focus({ preventScroll: true });
   } else {
-    const place = address && document.getElementById(address);
     if (place instanceof HTMLDetailsElement) place.open = true;
     if (place) {
       place.scrollIntoView();
@@ -538,5 +563,18 @@ function go() {
   left = { address, scroll: 0, focused: null };
 }
 
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // its address would be that of a page
+  document.getElementById("content").focus();
+});
+let still;
+window.addEventListener("scroll", () => {
+  clearTimeout(still);
+  const at = location.hash;
+  still = setTimeout(() => {
+    if (location.hash === at) history.replaceState({ ...history.state, scroll: window.scrollY }, "");
+  }, 150);
+});
+history.scrollRestoration = "manual";
 window.addEventListener("hashchange", go);
 go();
