@@ -21,8 +21,8 @@ python -m rrl.download --file supervised_pretrain/resnet50w2_imagenet1k_supervis
 ```
 
 By hand: open the link in a browser and save what it gives as the file named below, below the folder `checkpoints`. If
-several files have the same link, it gives one archive (tar, tar.gz or zip) that holds them all: unpack it, and move each
-file to its place. Files that are already in their place are checked and never replaced.
+several files have the same link, it gives one archive (tar, tar.gz or zip) that holds them all: unpack it, and move
+each file to its place. Files that are already in their place are checked and never replaced.
 
 """
 NONE_PINNED = "None was\nused before this page was made."
