@@ -7,6 +7,8 @@ from typing import Any
 
 CLONE = Path(__file__).parent.parent
 ROOT = ("readme", "contributing", "changelog")
+CODE = re.compile(r"^(`{3,}).*?^\1$|`[^`\n]+`", flags=re.MULTILINE | re.DOTALL)  # blocks, and words in a line
+SPACE = "\N{NO-BREAK SPACE}"
 sys.path.insert(0, str(CLONE))
 
 project = "rrl"
@@ -44,6 +46,27 @@ def of_the_root(app: Any, name: str, source: list[str]) -> None:
         source[0] = source[0].replace(f"](../{page.upper()}.md", f"]({page}.md")
 
 
+def titles_as_links(app: Any, name: str, source: list[str]) -> None:
+    """A link whose text is the name of a page gets the title of that page, or of the heading that it goes to."""
+    source[0] = re.sub(r"\[(?:docs/)?(\w[\w-]*)\.md\]\(((?i:\1)\.md(?:#[\w-]+)?)\)", r"[](\2)", source[0])
+
+
+def numbers_stay_whole(app: Any, name: str, source: list[str]) -> None:
+    """No line ends within `90.8 ± 0.6`, `[90.0, 91.6]` or `5 seeds` of a table."""
+    parts = CODE.split(source[0])
+    codes = [match[0] for match in CODE.finditer(source[0])]
+    texts = [_joined(text) for text in parts[::2]]
+    source[0] = "".join(text + code for text, code in zip(texts, [*codes, ""], strict=True))
+
+
+def _joined(text: str) -> str:
+    text = re.sub(r" ± (?=\d)", f"{SPACE}±{SPACE}", text)
+    text = re.sub(r"\[([-+−]?[\d.]+), ([-+−]?[\d.]+)\](?!\()", rf"[\1,{SPACE}\2]", text)
+    return re.sub(r"(\d+) (seeds?|windows?)(?= *\|)", rf"\1{SPACE}\2", text)
+
+
 def setup(app: Any) -> None:
     app.connect("source-read", of_the_root)
+    app.connect("source-read", titles_as_links)
+    app.connect("source-read", numbers_stay_whole)
     app.connect("autodoc-process-docstring", paragraphs)

@@ -192,7 +192,7 @@ def _make() -> Iterator[str]:
     """The comment at the head of the Makefile."""
     yield from ["| command | |", "|---|---|"]
     head = (CLONE / "Makefile").read_text(encoding="utf-8").split("\n\n")[0].split("PYTHON ?=")[0]
-    for name, text in re.findall(r"(make [\w=. -]+?) {2,}(.*?)(?= {3,}make |$)", head, flags=re.MULTILINE):
+    for name, text in re.findall(r"(make [\w=./ -]+?) {2,}(.*?)(?= {3,}make |$)", head, flags=re.MULTILINE):
         yield f"| `{name}` | {_cell(text)} |"
 
 

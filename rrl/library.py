@@ -49,7 +49,14 @@ def concatenate(features: Sequence[Features]) -> Features:
 
 @dataclass(frozen=True)
 class Probe:
-    """Accuracies are fractions. interval : 95 %, from the number of test images. logits : (N, C), of test."""
+    """What `probe` found. Accuracies are fractions.
+
+    top1 : accuracy on test.
+    interval : 95 % interval of top1, from the number of test images alone.
+    val_top1 : accuracy on val, by which the setting and the epoch were picked.
+    learning_rate, weight_decay, epoch : what was picked; epochs count from 1.
+    logits : (N, C), of test.
+    """
 
     top1: float
     interval: tuple[float, float]

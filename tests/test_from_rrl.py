@@ -74,9 +74,10 @@ def expanded(text: str) -> list[str]:
     return printed.stdout.split()
 
 
-def targets_of(command: str) -> list[str]:
-    assert re.fullmatch(r"`snakemake --cores all results/\S+`", command), command
-    return expanded(command)
+def targets_of(target: str) -> list[str]:
+    assert "Each command is `snakemake --cores all` and the target beside the script." in PAGE
+    assert re.fullmatch(r"`results/\S+`", target), target
+    return expanded(target)
 
 
 def behind(job: Planned) -> Iterator[Planned]:
@@ -86,9 +87,9 @@ def behind(job: Planned) -> Iterator[Planned]:
         yield from behind(source)
 
 
-def records(plan: Plan, command: str) -> dict[tuple[str, str, str], Planned]:
-    """(target, representation, transfer) -> job, of the records that a command makes."""
-    names = [Path(target).with_suffix("").parts[-3:] for target in targets_of(command)]
+def records(plan: Plan, cell: str) -> dict[tuple[str, str, str], Planned]:
+    """(target, representation, transfer) -> job, of the records that the command of a cell makes."""
+    names = [Path(target).with_suffix("").parts[-3:] for target in targets_of(cell)]
     return {(target, of, transfer): plan.record(target, of, transfer) for target, of, transfer in names}
 
 
@@ -131,37 +132,37 @@ def test_each_published_script_has_one_row() -> None:
 
 @pytest.mark.parametrize("script", scripts("The 18 scripts of the README"))
 def test_a_command_makes_what_its_script_makes(script: str, plan: Plan, published: Plan) -> None:
-    does, command, *_ = scripts("The 18 scripts of the README")[script]
+    does, cell = scripts("The 18 scripts of the README")[script]
     target, transfer, name = script.split("/")
     expected = {
         (data, representation, TRANSFERS[transfer]): (networks, {data})
         for data in TARGETS[target]
         for representation, networks in REPRESENTATIONS[name].items()
     }
-    made = records(plan, command)
+    made = records(plan, cell)
     assert {key: networks_and_data(job, plan) for key, job in made.items()} == expected
 
     (stated,) = re.findall(r", (\d+) runs?$", does)
-    tried = sum(runs(job, published) for job in records(published, command).values())
+    tried = sum(runs(job, published) for job in records(published, cell).values())
     assert tried == MORE_HERE.get(script, int(stated))
 
 
 @pytest.mark.parametrize("script", VIT)
 def test_vision_transformers_are_those_that_the_name_says(script: str, plan: Plan) -> None:
-    _, command = scripts("The 6 scripts for vision transformers")[script]
+    _, cell = scripts("The 6 scripts for vision transformers")[script]
     transfer = "two_stage" if script.startswith("2ft") else "linear_probe"
     expected = {
         ("imagenet-384-vit", representation, transfer): (networks, {"imagenet"})
         for representation, networks in VIT[script].items()
     }
-    assert {key: networks_and_data(job, plan) for key, job in records(plan, command).items()} == expected
+    assert {key: networks_and_data(job, plan) for key, job in records(plan, cell).items()} == expected
 
 
 @pytest.mark.parametrize("script", PRETRAINED)
 def test_pretraining_is_that_of_the_script(script: str) -> None:
-    does, command, _ = scripts("The 3 scripts for pretraining")[script]
+    does, cell = scripts("The 3 scripts for pretraining")[script]
     plan = Plan(load_config(PRETRAIN, []), PINS)
-    jobs = {Path(target).stem: plan.network(Path(target).stem) for target in targets_of(command)}
+    jobs = {Path(target).stem: plan.network(Path(target).stem) for target in targets_of(cell)}
     assert {name: job.settings["arch"] for name, job in jobs.items()} == PRETRAINED[script]
     assert does.endswith(f", {len(jobs)} runs")
     for name, job in jobs.items():
@@ -192,7 +193,7 @@ def test_all_targets_of_the_page_are_planned_on_a_fresh_clone_without_data(tmp_p
 def test_pretraining_is_planned_on_a_fresh_clone_without_data(tmp_path: Path) -> None:
     folder = fresh_clone(tmp_path)
     (folder / "config.yaml").write_text(yaml.safe_dump(PRETRAIN))
-    commands = [command for _, command, _ in scripts("The 3 scripts for pretraining").values()]
-    targets = {target for command in commands for target in targets_of(command)}
+    cells = [cell for _, cell in scripts("The 3 scripts for pretraining").values()]
+    targets = {target for cell in cells for target in targets_of(cell)}
     planned = planned_files(folder, targets)
     assert targets <= planned and not any(file.startswith("checkpoints/") for file in planned)

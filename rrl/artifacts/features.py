@@ -140,7 +140,11 @@ def write_virtual(path: Path, sources: Sequence[tuple[Path, int, int]], shape: t
 
 
 def read_split(representation: Card, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Features (V, N, D) in the type of the cache, and labels (N,). Raises UserError like check_split."""
+    """Features (V, N, D) in the type of the cache, and labels (N,).
+
+    Raises UserError if a file is missing or damaged, or not the content that the representation was built from;
+    with the file and what rebuilds it.
+    """
     shape, dtype = shape_of(representation.folder / f"{split}.h5")
     features = np.empty(shape, dtype)
     return features, check_split(representation, split, features)
