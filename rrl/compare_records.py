@@ -20,7 +20,7 @@ def compare_records(first: Card, second: Card) -> list[dict[str, Any]]:
     if not np.array_equal(labels["test"], other_labels["test"]):
         raise UserError(f"{first.path} and {second.path}: not the same test images; allowed are records of one target")
     entries = []
-    for name in [name for name in scores if name in other_scores]:
+    for name in sorted(scores.keys() & other_scores.keys(), key=_order):
         right = scores[name]["test"].argmax(1) == labels["test"]
         other = other_scores[name]["test"].argmax(1) == labels["test"]
         alone, other_alone = int((right & ~other).sum()), int((other & ~right).sum())
@@ -40,6 +40,12 @@ def compare_records(first: Card, second: Card) -> list[dict[str, Any]]:
     if not entries:
         raise UserError(f"{first.path} and {second.path}: no number of shots and selection rule that both have")
     return entries
+
+
+def _order(name: str) -> tuple[float, str]:
+    """Fewest images first, all of them last."""
+    shots, selection = name.split("/")
+    return float("inf") if shots == "all" else int(shots), selection
 
 
 def _logits(card: Card) -> Any:

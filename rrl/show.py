@@ -104,15 +104,17 @@ def cell(table: Card, row: str, column: str, selection: str | None) -> dict[str,
 def lines(about: dict[str, Any]) -> Iterator[str]:
     """A description for people."""
     yield f"{about['artifact']}, made by rrl.{about['stage']}"
-    for name in ("facts", "settings"):
-        yield f"  {name}: " + ", ".join(f"{key} {short(value)}" for key, value in about[name].items())
+    for name in [name for name in ("facts", "settings") if about[name]]:
+        known = {key: value for key, value in about[name].items() if value is not None}
+        yield f"  {name}: " + ", ".join(f"{key} {short(value)}" for key, value in known.items())
     yield f"  code version {about['code_version']}, key {about['key']}, digest {about['digest']}"
     for result in about["results"]:
         yield f"  shots {result['shots']}, {result['selection']}: {_accuracy(result)}"
         yield f"    picked on {result['selected_on']}: {short(result['selected'])}"
     for source in about["made_from"]:
         yield f"from {source['artifact']}, made by rrl.{source['stage']}"
-        yield "  settings: " + ", ".join(f"{key} {short(value)}" for key, value in source["settings"].items())
+        if source["settings"]:
+            yield "  settings: " + ", ".join(f"{key} {short(value)}" for key, value in source["settings"].items())
         yield f"  code version {source['code_version']}, digest {source['digest']}"
 
 

@@ -50,7 +50,7 @@ def load_config(content: Mapping[str, Any], files: Sequence[Path]) -> Config:
         mistakes += _nothing_to_show(config)
     if mistakes or config is None:
         lines = [f"  {_printable(line)}" for line in dict.fromkeys(mistakes)]
-        raise UserError(f"{where}: {len(lines)} mistakes", *lines)
+        raise UserError(f"{where}: {len(lines)} mistake{'s' if len(lines) > 1 else ''}", *lines)
     return config
 
 
