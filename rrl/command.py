@@ -134,6 +134,9 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
         main(None)
     except UserError as error:
         _say(*map(str, error.args))
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         what = str(error) if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
         _say(f"{what}; mend that, then run the same command again")

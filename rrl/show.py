@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rrl.artifacts.files import sha256_of_file
 from rrl.artifacts.provenance import Card, read_card
 from rrl.cells import column_label, label
 from rrl.errors import UserError
 from rrl.experiment.references import allowed
 from rrl.uncertainty import interval
 
+SHOWN = {"table": ".csv", "collect": ".csv", "figure": ".svg"}  # the file that has the digest of the card
 LONG = ("results", "result", "records", "rule", "points")  # facts that are told elsewhere, or in the card alone
 
 
@@ -24,8 +26,18 @@ def card_of(path: Path) -> Card:
     folder_card = file.parent.parent / f"{file.parent.name}.json"
     for candidate in (file, file.with_suffix(".json"), folder_card):
         if candidate.suffix == ".json" and not candidate.name.endswith(".run.json") and candidate.exists():
-            return read_card(candidate)
+            return _unaltered(read_card(candidate))
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; name a file in it")
     raise UserError(f"{path}: no card beside it; allowed are files that the workflow made, and their cards")
+
+
+def _unaltered(card: Card) -> Card:
+    """Raises UserError if the table or figure beside its card is not the one that was written."""
+    file = card.path.with_suffix(SHOWN.get(card.stage, ".json"))
+    if file != card.path and file.exists() and sha256_of_file(file) != card.digest:
+        raise UserError(f"{card.path}: its file {file} was altered since it was written; delete that, and run again")
+    return card
 
 
 def describe(card: Card) -> dict[str, Any]:

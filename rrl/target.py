@@ -42,7 +42,10 @@ def split_images(
     needed = train_per_class + val_per_class + (0 if rest else 1)
     for published, count in taken.items():
         if count < needed:
-            raise UserError(f"class {published}: found {count} images, the split needs at least {needed}")
+            raise UserError(
+                f"class {published}: found {count} images, the split needs at least {needed}; "
+                "lower train_per_class or val_per_class, or take another class"
+            )
     for part in rest:
         for position, published in enumerate(labels[part]):
             if published in taken:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from conftest import edited
 from scipy.stats import binomtest, norm
 
 from rrl.artifacts.logits import read_logits
@@ -110,6 +111,14 @@ def test_a_cell_of_a_table_is_traced_to_its_records(root: Path) -> None:
     assert "records/mnist/erm-s1/linear_probe.json: seeds [1], top-1 " in text
 
 
+def test_a_table_that_was_edited_by_hand_is_noticed(root: Path) -> None:
+    file = root / "table2.csv"
+    with edited(file, "heldout", "Heldout"):
+        result = call("show", file)
+    assert result.exit_code == 1 and f"{file} was altered since it was written; delete that" in result.output
+    assert call("show", file).exit_code == 0
+
+
 def test_records_are_compared_on_the_same_images(root: Path) -> None:
     paths = [root / f"records/mnist/{name}/linear_probe.json" for name in ("cat2", "erm-s0")]
     entries = json.loads(call("compare-records", *paths, "--json").output)
@@ -134,6 +143,7 @@ def test_records_are_compared_on_the_same_images(root: Path) -> None:
     [
         (["show", "nothing.json"], "nothing.json: missing; name a file below a results folder"),
         (["show", "Snakefile"], "Snakefile: no card beside it"),
+        (["show", "{root}/records/mnist"], "records/mnist: a folder; name a file in it"),
         (["show", "{root}/table2.csv", "--row", "CAT"], "--row, --column: a cell needs both"),
         (["show", "{root}/table2.csv", "--row", "CAT", "--column", "mnist 10-shot"], "--row: found 'CAT'; did you mean CAT2?"),
         (["show", "{root}/table1.csv", "--row", "ERM", "--column", "two-stage: mnist 10-shot"], "an empty cell"),

@@ -81,6 +81,7 @@ def searched_by_lbfgs(content: Any) -> None:
         (put("recipes", "erm", "nesterov", 1), "recipes.erm.nesterov: found 1; input should be a valid boolean"),
         (put("networks", "erm", "seeds", 3), "networks.erm.seeds: found 3; input should be a valid list"),
         (put("networks", "erm", "seeds", [1, 1]), "networks.erm.seeds: found [1, 1]; entries must differ"),
+        (put("targets", "mnist", "shots", [5, 30]), "targets.mnist.shots[1]: found 30; allowed are at most its 20 images per class"),
         (put("networks", "erm", "origin", "pretrained"), "networks.erm.origin: found 'pretrained'; did you mean pretrain?"),
         (drop("networks", "erm", "origin"), "networks.erm.origin: missing; this key is required"),
         (put("targets", "mnist", "dataset", "mnist"), "targets.mnist.dataset: found 'mnist'; did you mean mnist-5k?"),
@@ -204,6 +205,14 @@ def test_a_mistake_is_named_with_its_place_and_what_is_allowed(change: Any, expe
     assert any(line.startswith(expected) for line in lines), lines
 
 
+def test_a_seed_given_twice_is_one_mistake() -> None:
+    """And not one more for each name of a network that the list gives."""
+    content = yaml.safe_load((CLONE / "workflow/config/demo.yaml").read_text())
+    content["networks"]["erm"]["seeds"].append(4)
+    with pytest.raises(UserError, match="1 mistake\n  networks.erm.seeds: found .*; entries must differ$"):
+        load_config(content, [])
+
+
 # Broken configs by the hundred: each place of the project's configs, broken in each way
 
 
@@ -286,7 +295,7 @@ def lines_of(content: Any) -> list[str]:
     with pytest.raises(UserError) as caught:
         load_config(content, [])
     first, *lines = str(caught.value).split("\n")
-    assert first == f"config: {len(lines)} mistakes" and lines
+    assert first == f"config: {len(lines)} mistake{'s' if len(lines) > 1 else ''}" and lines
     assert len(set(lines)) == len(lines), lines
     for line in lines:
         assert re.match(r"  [^:]+: (found|missing|unknown key)", line) and line.isprintable() and len(line) < 2100, line

@@ -72,12 +72,27 @@ def test_after_snakemake_alone_was_killed_it_waits_for_its_job(clone: Path) -> N
     assert "Waits for 1 jobs of a run that was killed." in output
 
 
+def already(clone: Path, number: int) -> str:
+    return f"Error: snakemake already runs in {clone} (process {number}); wait for it, or end it: kill {number}\n"
+
+
+def test_a_config_that_is_no_yaml_is_named_with_line_and_column(clone: Path) -> None:
+    """Snakemake alone says neither."""
+    text = (clone / "slow.yaml").read_text()
+    (clone / "slow.yaml").write_text(text.replace("sizes: [2]", "sizes: [2"))
+    process = start(clone)
+    output = process.communicate()[0]
+    assert process.returncode == 1 and "Traceback" not in output
+    assert output.startswith("Error: slow.yaml: not YAML: ") and "line " in output and "column " in output
+
+
 def test_a_run_that_is_alive_is_left_alone(clone: Path) -> None:
     process = start(clone)
     until(lambda: trains(clone))
     second = start(clone)
     output = second.communicate()[0]
-    assert second.returncode == 1 and output == f"Error: another run in {clone} has just begun; wait for it\n"
+    (snakemake,) = psutil.Process(process.pid).children()
+    assert second.returncode == 1 and output == already(clone, snakemake.pid)
     assert process.poll() is None
     assert process.wait() == 0, process.communicate()[0]
 
@@ -90,7 +105,7 @@ def test_a_plain_snakemake_that_is_alive_is_left_alone(clone: Path) -> None:
     second = start(clone)
     output = second.communicate()[0]
     assert second.returncode == 1
-    assert output == f"Error: snakemake already runs in {clone} (process {process.pid}); wait for it\n"
+    assert output == already(clone, process.pid)
     assert process.wait() == 0
 
 

@@ -16,6 +16,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from rrl.errors import UserError
+from rrl.experiment.config import read_config
 from workflow.folders import check_writable
 
 
@@ -39,14 +40,13 @@ def main(options: list[str]) -> int:
     snakemake = [sys.executable, "-m", "snakemake", *options]
     lock = folder / ".snakemake/resume.lock"
     try:
+        _config(options)
         check_writable([lock])
         lock.parent.mkdir(exist_ok=True)
         with FileLock(lock, timeout=0):
             snakemakes, stages = processes(folder)
             if snakemakes:
-                number = snakemakes[0].pid
-                print(f"Error: snakemake already runs in {folder} (process {number}); wait for it", file=sys.stderr)
-                return 1
+                return _busy(folder, snakemakes)
             if stages:
                 print(f"Waits for {len(stages)} jobs of a run that was killed.", file=sys.stderr)
                 psutil.wait_procs(stages)
@@ -56,8 +56,23 @@ def main(options: list[str]) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     except Timeout:
-        print(f"Error: another run in {folder} has just begun; wait for it", file=sys.stderr)
-        return 1
+        return _busy(folder, processes(folder)[0])
+
+
+def _busy(folder: Path, snakemakes: list[psutil.Process]) -> int:
+    if snakemakes:
+        number = snakemakes[0].pid
+        text = f"snakemake already runs in {folder} (process {number}); wait for it, or end it: kill {number}"
+    else:
+        text = f"another run in {folder} has just begun; wait for it"
+    print(f"Error: {text}", file=sys.stderr)
+    return 1
+
+
+def _config(options: list[str]) -> None:
+    """Raises UserError where Snakemake would only say that it cannot read the config."""
+    if "--configfile" in options[:-1]:
+        read_config(Path(options[options.index("--configfile") + 1]))
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:

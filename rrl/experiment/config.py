@@ -12,7 +12,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from rrl.errors import UserError
 from rrl.experiment.plan import Plan
 from rrl.experiment.references import allowed, dangling, nearest
-from rrl.experiment.schema import MOST_CHARACTERS, Column, Config, Row, Series, SimilarityFigure, Table
+from rrl.experiment.schema import DIFFER, MOST_CHARACTERS, Column, Config, Row, Series, SimilarityFigure, Table
 
 MOST_VALUES = 200_000  # of a config, those behind an alias of YAML counted each time
 MOST_DEPTH = 50  # of values in values
@@ -172,7 +172,8 @@ def _of_schema(error: ValidationError, content: dict[str, Any]) -> list[str]:
         line, key = _line(detail, keys, kind)
         lines.setdefault(_place(keys) if detail["type"] == "missing" else line, line)
         meant |= {_place([*keys[:-1], key])} if key else set()
-        wrong += [keys] if detail["loc"][-1:] != ("[key]",) else []
+        shaped = detail["loc"][-1:] == ("[key]",) or detail["msg"].endswith(DIFFER)
+        wrong += [] if shaped else [keys]
     for keys in wrong:
         _take_out(content, keys)
     return [line for place, line in lines.items() if place not in meant]

@@ -40,6 +40,11 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
     for name, target in config["targets"].items():
         yield from _unknown(f"targets.{name}.probe", target.get("probe"), config["probes"])
         yield from of_transform(f"targets.{name}.transform", target.get("transform"))
+        available = target.get("train_per_class")
+        for number, shots in enumerate(_list(target.get("shots"))):
+            if isinstance(shots, int) and isinstance(available, int) and shots > available:
+                place = f"targets.{name}.shots[{number}]"
+                yield f"{place}: found {shots}; allowed are at most its {available} images per class (train_per_class)"
     for name, family in config["networks"].items():
         for number, model in enumerate(_list(family.get("models"))):
             if isinstance(model, str) and (not model.startswith(LIBRARIES) or _not_an_architecture(model)):

@@ -28,9 +28,12 @@ def _magnitude(value: float) -> float:
     return value
 
 
+DIFFER = "entries must differ"
+
+
 def _distinct(values: list[Any]) -> list[Any]:
     if len({str(value) for value in values}) < len(values):
-        raise ValueError("entries must differ")
+        raise ValueError(DIFFER)
     return values
 
 
