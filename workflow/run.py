@@ -133,13 +133,13 @@ class Run(logging.Handler):
         there = Counter(job.rule.name for job in jobs if not dag.needrun(job))
         took = duration(time.time() - psutil.Process().create_time())
         ran = self.finished.total()
-        if self.seconds:
+        if ran:
             waited = "" if self.workflow.local_exec else ", with their wait in the queue"
             yield f"Ran {jobs_text(ran)} in {took}. Of each rule, and the time of its jobs together{waited}:"
             for rule in self._in_order(self.finished):
                 yield f"{self.finished[rule]:8,} {rule:<20} {duration(self.seconds[rule])}"
         else:
-            yield f"Ran nothing, in {took}."
+            yield f"{'No job ended well' if self.seconds else 'Ran nothing'}, in {took}."
         yield f"Already there: {self._counted(there)}."
         failed = Counter(self.failed.values())
         if left := Counter(self.planned) - self.finished - failed:
