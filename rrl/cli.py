@@ -108,8 +108,8 @@ def compare(
 ) -> None:
     """Each network alone, all concatenated, their ensemble, and the best subset: linear probes on your images.
 
-    NETWORKS are timm/<name>, torchvision/<name> (published weights, downloaded), files of weights, or <arch>=FILE where
-    the file does not tell its architecture.
+    NETWORKS, two or more, are timm/<name>, torchvision/<name> (published weights, downloaded), files of weights, or
+    <arch>=FILE where the file does not tell its architecture.
     """
     from rrl import compare as comparing
 

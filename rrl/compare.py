@@ -25,6 +25,9 @@ from rrl.targets.image_sources import LIBRARY, open_source
 from rrl.trunks.architecture_names import parse_architecture
 from rrl.uncertainty import interval
 
+HEADING = "# Written by rrl compare; to change it, edit it and run it with snakemake. Keys: docs/config.md. Digest: "
+# As `make demo` starts Snakemake: also after a kill, and beside no other one.
+RESUME = "import sys; sys.path.insert(0, sys.argv[1]); from workflow.resume import main; sys.exit(main(sys.argv[2:]))"
 SNAKEFILE = Path(__file__).parents[1] / "Snakefile"
 LIBRARIES = ("timm/", "torchvision/")
 ALL, BEST, PROBE, TABLE = "all", "best", "comparison", "comparison"
@@ -68,7 +71,7 @@ def understand(words: Sequence[str], preprocess: Sequence[tuple[str, str]]) -> l
     Raises UserError for a file that is missing or of no known architecture, and for unknown words and keys.
     """
     if len(words) < 2:
-        raise UserError("one network: name two or more to compare")
+        raise UserError("one network: name two or more to compare; one alone: rrl.library.probe in Python")
     if repeated := [word for word in words if list(words).count(word) > 1]:
         raise UserError(f"{repeated[0]}: named twice")
     given = dict(preprocess)
@@ -200,12 +203,25 @@ def experiment(
 
 
 def write_config(config: dict[str, Any]) -> Path:
-    """In the results folder. A config that is there already is replaced: what it asked for stays where it is."""
+    """In the results folder. One that an earlier comparison wrote is replaced: what it asked for stays where it is.
+
+    Raises UserError if somebody edited that.
+    """
     path = Path(config["results"], "config.yaml")
-    heading = "# Written by rrl compare. Keys: docs/config.md.\n"
+    if path.exists():
+        heading, _, text = path.read_text(encoding="utf-8").partition("\n")
+        if heading.startswith(HEADING) and heading != HEADING + _digest(text):
+            raise UserError(
+                f"{path}: edited since rrl compare wrote it; to run it: snakemake --cores all --configfile {path}; "
+                "to have another written in its place, move it away, or name another folder with --output"
+            )
     text = yaml.dump(config, Dumper=Plain, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
-    write_text(path, heading + text)
+    write_text(path, f"{HEADING}{_digest(text)}\n{text}")
     return path
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class Plain(yaml.SafeDumper):
@@ -217,9 +233,10 @@ class Plain(yaml.SafeDumper):
 
 def run_workflow(config: Path, cores: int | None) -> None:
     """Raises UserError if a job fails; Snakemake has said which, and why, by then."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(config)]
+    command = [sys.executable, "-c", RESUME, str(SNAKEFILE.parent)]
+    command += ["--snakefile", str(SNAKEFILE), "--configfile", str(config)]
     command += ["--cores", str(cores or "all"), "--scheduler", "greedy", "--max-jobs-per-timespan", "1000/3s"]
-    command += ["--quiet", "host", "rules", "--rerun-incomplete"]
+    command += ["--quiet", "host", "rules"]
     if not SNAKEFILE.exists():
         raise UserError(f"{SNAKEFILE}: missing; rrl compare runs from a clone of the project")
     output: list[str] = []
@@ -228,11 +245,15 @@ def run_workflow(config: Path, cores: int | None) -> None:
         Bar("workflow", "job", None, kept=False) as bar,
     ):
         assert process.stdout is not None
-        for line in process.stdout:
-            output.append(line)
-            if steps := STEPS_DONE.match(line):
-                bar.total = int(steps[2])
-                bar.add(int(steps[1]) - bar.done)
+        try:
+            for line in process.stdout:
+                output.append(line)
+                if steps := STEPS_DONE.match(line):
+                    bar.total = int(steps[2])
+                    bar.add(int(steps[1]) - bar.done)
+        except KeyboardInterrupt:
+            process.wait()
+            raise UserError(f"interrupted. To go on: the same command; what is done is kept ({config})") from None
     if process.returncode:
         reasons = [line for line in output if ".log: Error: " in line]
         print(*(reasons or output), sep="", end="", file=sys.stderr)

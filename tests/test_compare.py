@@ -1,17 +1,20 @@
 """`rrl compare`: words to networks, configs, messages; small comparisons from end to end."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import yaml
 from conftest import CLONE
 from PIL import Image
 from safetensors.torch import save_file
+from test_resume import until
 
 from rrl.compare import experiment, name_of, understand
 from rrl.errors import UserError
@@ -151,6 +154,46 @@ def test_images_that_cannot_be_used_stop_it_by_name_before_any_training_or_are_l
     (data / "dark/another.png").write_bytes((data / "dark/0.png").read_bytes())
     again = rrl(tmp_path, "compare", *files, "--data", data, "--output", "out", "--leave-out")
     assert again.returncode == 0 and "31 images in 3 classes" in again.stdout
+
+
+def test_it_goes_on_after_a_kill_and_never_replaces_a_config_that_was_edited(tmp_path: Path) -> None:
+    files = [network(tmp_path / f"{name}.safetensors", seed) for seed, name in enumerate("ab")]
+    pictures(tmp_path / "pets", per_class=200)
+    command = [sys.executable, "-m", "rrl.cli", "compare", *map(str, files), "--data", "pets", "--cores", "1"]
+    for number in (signal.SIGKILL, signal.SIGINT):
+        process = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(CLONE)},
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        until(lambda process=process: "rrl.extract" in str([job.cmdline() for job in below(process)]))
+        os.killpg(process.pid, number)
+        message = process.communicate()[1]
+        assert "Traceback" not in message
+    assert message.endswith(
+        "Error: interrupted. To go on: the same command; what is done is kept (results/pets/config.yaml)\n"
+    )
+    done = rrl(tmp_path, *command[3:])
+    assert done.returncode == 0 and "CAT2 minus " in done.stdout, done.stderr
+
+    config = tmp_path / "results/pets/config.yaml"
+    written = config.read_text()
+    config.write_text(written.replace("weight_decays: [0.0,", "weight_decays: [0.0, 0.00001,"))
+    assert config.read_text() != written
+    edited = rrl(tmp_path, *command[3:])
+    assert edited.returncode == 1 and config.read_text() != written
+    assert (
+        "results/pets/config.yaml: edited since rrl compare wrote it; to run it: snakemake --cores all" in edited.stderr
+    )
+    config.write_text(written)
+    assert rrl(tmp_path, *command[3:]).stdout == done.stdout
+
+
+def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return [job for job in psutil.Process(process.pid).children(recursive=True) if job.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_a_data_set_of_torchvision(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ ELSEWHERE = {
     "make test", "make test-slurm", "make bench", "make demo", "make setup TORCH=cpu", "make accept-refactor",
     "python tests/kills.py --kills 50 --seed 1", "python tests/flips.py --flips 200 --seed 1",
     "snakemake --profile slurm results/table1.csv", "snakemake --profile slurm results/table2.csv",
+    "snakemake --profile slurm --configfile workflow/config/tiny.yaml",
 }  # fmt: skip
 
 

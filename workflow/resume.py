@@ -21,11 +21,17 @@ from workflow.folders import check_writable
 
 
 def processes(folder: Path) -> tuple[list[psutil.Process], list[psutil.Process]]:
-    """Of those that work in a folder, as far as they can be seen: Snakemakes, and stages that one started."""
+    """Of those that work in a folder, as far as they can be seen: Snakemakes, and stages that one started. Not those
+    that this process was started by."""
     snakemakes, stages = [], []
+    above = psutil.Process().parents()
     for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
         words = process.info["cmdline"] or []
-        if process.info["cwd"] == str(folder) and "python" in Path(words[0] if words else "").name:
+        if (
+            process not in above
+            and process.info["cwd"] == str(folder)
+            and "python" in Path(words[0] if words else "").name
+        ):
             program = words[2:3] if words[1:2] == ["-m"] else [Path(word).name for word in words[1:2]]
             if program == ["snakemake"]:
                 snakemakes.append(process)

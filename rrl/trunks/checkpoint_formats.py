@@ -118,7 +118,7 @@ def read_tensors(path: Path) -> Tensors:
             "Allowed are files of tensors: ask for a state_dict, or a .safetensors file"
         ) from None
     except UNREADABLE as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = "no file of torch" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
         raise UserError(f"{path}: cut off or not a checkpoint ({reason}); download it again") from None
     return state_of(content, path)
 

@@ -22,7 +22,7 @@ from rrl.experiment.plan import Plan
 from rrl.experiment.schema import ImageTarget, PaperTarget, Target
 from rrl.why import card_path, stale
 from snakemake.logging import logger
-from workflow import slurm
+from workflow import signals, slurm
 from workflow.failures import Failures
 from workflow.folders import bring_to_present, check_writable
 from workflow.run import Run
@@ -37,6 +37,7 @@ except UserError as error:
     sys.exit(str(error))
 
 
+signals.handle_in_a_thread()
 FAILURES = Failures()
 if workflow.exec_mode.name == "DEFAULT":
     logger.addHandler(FAILURES)
