@@ -1,4 +1,4 @@
-# make setup   the environment, in .venv          make demo   the demo: from nothing to tables and a figure
+# make setup   the environment, in .venv          make demo   the demo: from nothing to tables and figures
 # make test    all checks                          make tiny   the smallest experiment, under a minute
 # make test-slurm        the checks that need Slurm, on a cluster of one node that they start and stop
 # make plan CONFIG=config.yaml       what an experiment costs before it runs, by table and in all
