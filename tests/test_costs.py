@@ -305,11 +305,11 @@ def test_a_missing_or_wrong_config_is_refused(tmp_path: Path) -> None:
         main([str(tmp_path / "none.yaml")])
     path = tmp_path / "wrong.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(TINY.read_text()) | {"grid": "all of it"}))
-    with pytest.raises(UserError, match="1 mistakes"):
+    with pytest.raises(UserError, match="1 mistake"):
         main([str(path)])
     result = subprocess.run([sys.executable, "-m", "rrl.costs", path], capture_output=True, text=True)
     first, second = result.stderr.splitlines()
-    assert first == f"Error: {path}: 1 mistakes" and second.startswith("  grid: found 'all of it'")
+    assert first == f"Error: {path}: 1 mistake" and second.startswith("  grid: found 'all of it'")
 
 
 def test_a_table_is_aligned() -> None:
