@@ -259,7 +259,7 @@ def test_the_tutorial_is_what_happens(demo: pd.DataFrame, tmp_path: Path) -> Non
     blocks = re.findall(
         r"^```(sh|text)\n(.*?)^```$", (CLONE / "docs/tutorial.md").read_text(), flags=re.MULTILINE | re.DOTALL
     )
-    assert [kind for kind, _ in blocks].count("text") == 6
+    assert [kind for kind, _ in blocks].count("text") == 7
     printed: list[str] = []
     for kind, text in blocks:
         if kind == "sh":
