@@ -252,7 +252,7 @@ def run_workflow(config: Path, cores: int | None) -> None:
                     bar.total = int(steps[2])
                     bar.add(int(steps[1]) - bar.done)
         except KeyboardInterrupt:
-            process.wait()
+            process.communicate()  # reads on, as Snakemake has more to say before it ends
             raise UserError(f"interrupted. To go on: the same command; what is done is kept ({config})") from None
     if process.returncode:
         reasons = [line for line in output if ".log: Error: " in line]

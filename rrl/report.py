@@ -32,7 +32,7 @@ from rrl.table import beside, note
 from rrl.why import card_path, roots
 
 FOLDER = Path(__file__).parent / "report_page"
-# What a figure draws: where a point stands, then its numbers; and what they are called where it is not their own name.
+# What a figure draws of a point, in the order of the columns: where it stands, then its numbers; name -> heading.
 POINTS = {
     "title": "transfer",
     "target": "target",

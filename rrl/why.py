@@ -32,7 +32,9 @@ def reason(results: str, job: Planned) -> str:
         card = read_card(path)
     except UserError as error:
         return str(error)
-    return "" if card.key == job.key else "; ".join(_differences(card, job))
+    if card.key == job.key:
+        return ""
+    return "; ".join(_differences(card, job)) or f"key: {card.key} -> {job.key}"  # as of 1 and 1.0, which are equal
 
 
 def _differences(card: Card, job: Planned) -> Iterator[str]:

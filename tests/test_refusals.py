@@ -14,6 +14,10 @@ import pytest
 from conftest import edited, run_snakemake, snakemake
 from test_reruns import PROBES, ROOT, fitting, planned
 
+from rrl.artifacts.provenance import read_card
+from rrl.experiment.plan import Planned
+from rrl.why import reason
+
 FEATURES = "features/mnist/erm-s0/val.h5"
 ENSEMBLE = "records/mnist/cat2/ensemble.json"
 PROBE = "records/mnist/cat2/linear_probe.json"
@@ -231,3 +235,11 @@ def test_why_names_what_differs(copy: Path) -> None:
     with edited(copy / "workflow/config/tiny.yaml", "seeds: [0, 1]}", "seeds: [0, 1, 2]}"):
         text = why()
     assert "pretrain: networks/erm-s2: not made yet" in text
+
+
+def test_another_plan_without_a_difference_that_can_be_told_is_another_one(tiny: Path) -> None:
+    card = read_card(tiny / ROOT / "targets/mnist.json")
+    same = Planned("target", "targets/mnist", card.settings)
+    assert reason(str(tiny / ROOT), same) == ""
+    other = Planned("target", "targets/mnist", card.settings | {"new": "none"})
+    assert reason(str(tiny / ROOT), other) == f"key: {card.key} -> {other.key}"
