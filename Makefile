@@ -1,5 +1,6 @@
 # make setup   the environment, in .venv          make demo   the demo: from nothing to tables and figures
-# make test    all checks                          make tiny   the smallest experiment, under a minute
+# make test    checks, in minutes                  make tiny   the smallest experiment, under a minute
+# make test-long         the checks that take longer: the demo, every page, kills, damage, a browser
 # make test-slurm        the checks that need Slurm, on a cluster of one node that they start and stop
 # make plan CONFIG=config.yaml       what an experiment costs before it runs, by table and in all
 # make progress CONFIG=config.yaml   how far it is: what is missing of each table, and what is still to run
@@ -25,7 +26,7 @@ report: CONFIG = workflow/config/demo.yaml
 OLD ?= HEAD
 OLD_PYTHON ?= $(BIN)/python
 
-.PHONY: setup demo tiny test test-slurm plan progress report bench docs accept-refactor
+.PHONY: setup demo tiny test test-long test-slurm plan progress report bench docs accept-refactor
 
 setup: .venv/installed
 
@@ -60,15 +61,20 @@ accept-refactor: setup
 	@$(BIN)/python -m workflow.accept_refactor --old "$(OLD)" --old-python "$(OLD_PYTHON)"
 
 # Snakemake and matplotlib keep caches; checks leave nothing outside the clone.
-test test-slurm: export XDG_CACHE_HOME := $(CURDIR)/.cache
-test test-slurm: export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/.cache/torchinductor
-test test-slurm: export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+test test-long test-slurm: export XDG_CACHE_HOME := $(CURDIR)/.cache
+test test-long test-slurm: export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/.cache/torchinductor
+test test-long test-slurm: export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 test: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/snakefmt --check Snakefile workflow
 	@$(BIN)/mypy
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses=logical
+
+# What its tests need beyond `make setup` is installed first, or named.
+test-long: setup
+	@bash tests/long/needs.sh
+	@$(BIN)/pytest tests/long
 
 test-slurm: setup
 	@$(BIN)/pytest tests/cluster

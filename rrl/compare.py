@@ -252,7 +252,7 @@ def run_workflow(config: Path, cores: int | None) -> None:
                     bar.total = int(steps[2])
                     bar.add(int(steps[1]) - bar.done)
         except KeyboardInterrupt:
-            process.communicate()  # reads on, as Snakemake has more to say before it ends
+            _read_on(process)
             raise UserError(f"interrupted. To go on: the same command; what is done is kept ({config})") from None
     if process.returncode:
         reasons = [line for line in output if ".log: Error: " in line]
@@ -260,6 +260,17 @@ def run_workflow(config: Path, cores: int | None) -> None:
         raise UserError(
             f"not finished, for the reason above. To go on: the same command; what is done is kept ({config})"
         )
+
+
+def _read_on(process: subprocess.Popen[str]) -> None:
+    """Until Snakemake, which Ctrl-C reaches too, has ended in its own time: it has more to say. Whoever presses Ctrl-C
+    again in the meantime still learns how to go on."""
+    while True:
+        try:
+            process.communicate()
+            return
+        except KeyboardInterrupt:
+            continue
 
 
 def lines(config: dict[str, Any], networks: Sequence[Compared]) -> Iterator[str]:

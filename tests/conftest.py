@@ -1,134 +1,37 @@
-"""Helpers of all tests. Workflows run in copies of this clone, below .tmp; the data is shared."""
+"""Fixtures of all tests. `make test` runs tests/unit, tests/stages and tests/workflow; see CONTRIBUTING.md."""
 
-import fcntl
 import os
-import pty
-import re
-import shutil
-import struct
-import subprocess
-import sys
-import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-CLONE = Path(__file__).resolve().parent.parent
+from tests.helpers.clones import duplicate, finished_tiny, state, tiny_folder
 
-# Run by their name only, by `make test-slurm`.
-SLURM = any("cluster" in argument for argument in sys.argv)
-collect_ignore = [] if SLURM else ["cluster"]
+# Tests run in several processes at once; more than one thread in each would only slow them down.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The same for all of them, though somebody edits the code meanwhile.
+os.environ.setdefault("RRL_TESTS_TINY", str(tiny_folder()))
+
+ELSEWHERE = {"long": "make test-long", "cluster": "make test-slurm"}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not SLURM:
-        terminalreporter.write_line("Not run: the tests that need Slurm (make test-slurm).")
-
-
-def copy_clone(folder: Path) -> Path:
-    """The files of this clone that git would commit, in `folder`, with the data of this clone."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=CLONE,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.splitlines():
-        if (CLONE / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(CLONE / name, folder / name)
-    (CLONE / "data").mkdir(exist_ok=True)
-    (folder / "data").symlink_to(CLONE / "data")
-    (folder / ".venv").symlink_to(CLONE / ".venv")
-    return folder
-
-
-def snakemake(
-    folder: Path,
-    *targets: str,
-    options: tuple[str, ...] = (),
-    config: str | None = "tiny",
-    quiet: bool = True,
-    **environment: str,
-) -> str:
-    """Run Snakemake in `folder`; its output. Fails the test unless it exits with 0."""
-    result = run_snakemake(folder, *targets, options=options, config=config, quiet=quiet, **environment)
-    output = result.stdout + result.stderr
-    assert result.returncode == 0, output[-1200:]
-    return output
-
-
-def run_snakemake(
-    folder: Path,
-    *targets: str,
-    options: tuple[str, ...] = (),
-    config: str | None = "tiny",
-    quiet: bool = True,
-    **environment: str,
-) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake in `folder` with a config of workflow/config, or None for config.yaml."""
-    command = [sys.executable, "-m", "snakemake", *targets, *options, "--cores", "all", "--scheduler", "greedy"]
-    command += ["--max-jobs-per-timespan", "1000/3s"]
-    command += ["--quiet", "rules"] if quiet else []
-    if config is not None:
-        command += ["--configfile", f"workflow/config/{config}.yaml"]
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=clean | environment)
-
-
-def planned_jobs(folder: Path, *targets: str, config: str | None = "tiny") -> dict[str, int]:
-    """Rule -> number of jobs that a dry run would run, `all` left out."""
-    output = snakemake(folder, *targets, options=("--dry-run",), config=config)
-    jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)}
-    return {rule: count for rule, count in jobs.items() if rule not in ("all", "total")}
-
-
-OF_A_TERMINAL = re.compile(r"[\r\x1b\b]|\d%\|")  # bars and colours
-
-
-def on_a_terminal(command: list[str], folder: Path) -> tuple[int, str]:
-    """Exit status, and what was written to a terminal of 120 columns."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    with subprocess.Popen(command, cwd=folder, stdout=theirs, stderr=theirs, env=clean | {"TERM": "xterm"}) as process:
-        os.close(theirs)
-        written = b""
-        while True:
-            try:
-                written += (piece := os.read(ours, 1 << 16))
-            except OSError:  # of the terminal, once nobody has it any more
-                break
-            if not piece:
-                break
-    os.close(ours)
-    return process.returncode, written.decode()
-
-
-def left_to_see(written: str) -> str:
-    """Lines without colours, each as it was last drawn."""
-    plain = re.sub(r"\x1b\[\d*m", "", written.replace("\r\n", "\n"))
-    return "\n".join(line.rpartition("\r")[2] for line in plain.split("\n"))
-
-
-@contextmanager
-def edited(path: Path, old: str, new: str) -> Iterator[None]:
-    """A file with a text replaced, put back afterwards."""
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-    try:
-        yield
-    finally:
-        path.write_text(text)
+    chosen = [Path(argument).parts[:2] for argument in terminalreporter.config.args]
+    left_out = [f"tests/{name} ({how})" for name, how in ELSEWHERE.items() if ("tests", name) not in chosen]
+    terminalreporter.write_line(f"Not run: {', '.join(left_out)}.")
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone in which the tiny experiment was run. Tests that change it must put it back."""
-    folder = copy_clone(tmp_path_factory.mktemp("tiny"))
-    snakemake(folder, PYTHONHASHSEED="1")
-    return folder
+def tiny() -> Iterator[Path]:
+    """A clone in which the tiny experiment was run, shared by all tests: only to be read."""
+    folder = finished_tiny(Path(os.environ["RRL_TESTS_TINY"]))
+    before = state(folder)
+    yield folder
+    assert state(folder) == before, f"a test changed {folder}; delete that folder, and let the test work in a copy"
+
+
+@pytest.fixture
+def tiny_copy(tiny: Path, tmp_path: Path) -> Path:
+    """A copy of that clone that a test may change."""
+    return duplicate(tiny, tmp_path / "clone")

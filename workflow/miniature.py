@@ -2,7 +2,7 @@
 
 SUBSTITUTIONS and REDUCTIONS are all that differs from the config it is made of. Its numbers mean nothing; it shows that
 the whole graph runs. Run as `python -m workflow.miniature`: writes workflow/config/miniature.yaml and
-miniature_cifar.yaml. Their data are miniatures too, in the published layouts (tests/paper_data.py makes them).
+miniature_cifar.yaml. Their data are miniatures too, in the published layouts (tests/helpers/paper_data.py makes them).
 """
 
 import re

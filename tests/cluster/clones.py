@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-from conftest import CLONE, copy_clone
+
+from tests.helpers.clones import CLONE, copy_clone
 
 SECONDS = 600  # that anything here may take
 ONE_THREAD = ("--set-threads", "pretrain=1")  # in place of eight for each job: this machine may have two cores

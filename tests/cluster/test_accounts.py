@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from cluster.clones import Clone, clone
-from cluster.daemons import CONFIGURATION, Cluster, run, running
+
+from tests.cluster.clones import Clone, clone
+from tests.cluster.daemons import CONFIGURATION, Cluster, run, running
 
 TINY_RECORD = "results/tiny/records/mnist/erm-s0/linear_probe.json"
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cluster import daemons
-from cluster.clones import RECORD, Clone, artifacts, clone, locally
-from cluster.daemons import GPUS, Cluster, absent, run, running
-from conftest import CLONE
 from safetensors.numpy import load_file
+
+from tests.cluster import daemons
+from tests.cluster.clones import RECORD, Clone, artifacts, clone, locally
+from tests.cluster.daemons import GPUS, Cluster, absent, run, running
+from tests.helpers.clones import CLONE
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Damage the artifacts of a finished tiny experiment at random, and run what reads them next.
 
-    python tests/flips.py --flips 200 --seed 1
+    python -m tests.helpers.flips --flips 200 --seed 1
 
 Each damage is of one file: a bit is flipped, the file is cut short, or a page of it becomes zeros. Then a job that
 reads the file runs, with the command that the workflow gives it. Either it refuses the file, in a line that names it
@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import copy_clone, snakemake
+from tests.helpers.clones import copy_clone, snakemake
 
 ROOT = "results/tiny"
 PAGE = 4096

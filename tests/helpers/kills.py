@@ -1,6 +1,6 @@
 """Kill `make tiny` with SIGKILL at random moments until it is done; after each kill, look at what is on the disk.
 
-    python tests/kills.py --kills 500 --seed 1
+    python -m tests.helpers.kills --kills 500 --seed 1
 
 Most kills are aimed: they wait until a stage writes (inotify tells), and strike some milliseconds later. Each stage is
 hit so often; the others strike at any moment. A kill is of the whole group of processes, or of one job alone.
@@ -28,7 +28,8 @@ from typing import Any
 
 import h5py
 import psutil
-from conftest import copy_clone, snakemake
+
+from tests.helpers.clones import copy_clone, snakemake
 
 ROOT = "results/tiny"
 SECONDS = 600  # that a run may take

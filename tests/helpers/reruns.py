@@ -1,7 +1,7 @@
-"""Exact reruns: what Snakemake would run after a change, on the real Snakefile and the tiny experiment.
+"""What reruns after a change, on the real Snakefile and the tiny experiment: the tables of docs/reruns.md.
 
-PAIRS is the table of docs/reruns.md: each change that must rerun nothing stands beside a twin that must rerun
-something, exactly what is named there. An artifact is named as below the results root, without suffix.
+Each change of PAIRS that must rerun nothing stands beside a twin that must rerun something, exactly what is named there.
+An artifact is named as below the results root, without suffix.
 """
 
 import os
@@ -15,18 +15,16 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-import pytest
 import yaml
-from conftest import CLONE, edited, snakemake
 
 from rrl.experiment.config import load_config
-from rrl.experiment.plan import Plan
+from tests.helpers.clones import CLONE, duplicate, edited, snakemake
 
 Change = Callable[[Path], AbstractContextManager[Path]]
 ROOT = "results/tiny"
 CONFIG = "workflow/config/tiny.yaml"
 TINY = load_config(yaml.safe_load((CLONE / CONFIG).read_text()), [])
-PLAN = Plan(TINY, yaml.safe_load((CLONE / "workflow/pins.yaml").read_text()))
+PINS = yaml.safe_load((CLONE / "workflow/pins.yaml").read_text())
 
 
 def planned(folder: Path, *options: str) -> set[str]:
@@ -562,32 +560,21 @@ MODULES = {
 }
 
 
-def module_case(module: str, stages: str) -> Case:
-    """A statement more at the end of a module: the jobs of these stages and all that is made of what they make."""
-    again: set[str] = set()
-    for job in PLAN.jobs:
-        if job.stage in stages.split() or any(source.artifact in again for source in job.inputs):
-            again.add(job.artifact)
-    end = (CLONE / f"rrl/{module}.py").read_text()[-30:]
-    return Case(
-        f"code of `rrl/{module}.py`", edit(f"rrl/{module}.py", (end, f"{end}EDITED = 1\n")), dict.fromkeys(again, 1)
-    )
+CASES = [case for pair in PAIRS for case in pair] + MORE
 
 
-CASES = [case for pair in PAIRS for case in pair] + MORE + [module_case(*item) for item in MODULES.items()]
-
-
-@pytest.fixture(scope="module")
-def found(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str] | Exception]:
-    """What is planned in each case; two cases at a time, each in a copy of its own."""
+def plans(cases: Iterable[Case], tiny: Path, root: Path) -> dict[str, set[str] | Exception]:
+    """What Snakemake would run in each case, or why that could not be seen; two cases at a time, each in a copy of its
+    own, in which nothing may be left to run once the changes are undone."""
     results: dict[str, set[str] | Exception] = {}
-    waiting = iter(CASES)
+    waiting = iter(cases)
 
     def work(number: int) -> None:
-        folder = tmp_path_factory.mktemp(f"cases{number}") / "clone"
+        folder = root / f"cases{number}" / "clone"
+        folder.parent.mkdir()
         for case in iter(lambda: next(waiting, None), None):
             if not folder.exists():
-                subprocess.run(["cp", "-a", tiny, folder], check=True)
+                duplicate(tiny, folder)
             try:
                 with case.change(folder) as changed:
                     results[case.what] = planned(changed, *case.options)
@@ -598,30 +585,16 @@ def found(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(work, range(2)))
+    assert results["undone 0"] == results["undone 1"] == set()
     return results
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
-def test_a_change_reruns_exactly_its_own_jobs(found: dict[str, set[str] | Exception], case: Case) -> None:
+def check(found: dict[str, set[str] | Exception], case: Case) -> None:
+    """Fails the test unless exactly the artifacts of the case would be made."""
     artifacts = found[case.what]
     if isinstance(artifacts, Exception):
         raise artifacts
     assert fitting(artifacts, case.jobs) == case.jobs
-
-
-def test_nothing_is_left_to_run_after_the_changes_were_undone(found: dict[str, set[str] | Exception]) -> None:
-    assert found["undone 0"] == found["undone 1"] == set()
-
-
-def test_the_changes_that_rerun_nothing_have_a_twin_that_reruns_something() -> None:
-    assert all(not first.jobs and twin.jobs for first, twin in PAIRS)
-    assert len(CASES) == len({case.what for case in CASES}) >= 30
-
-
-def test_every_module_has_its_case() -> None:
-    assert set(MODULES) == {
-        str(path.relative_to(CLONE / "rrl").with_suffix("")) for path in (CLONE / "rrl").rglob("*.py")
-    }
 
 
 def rows() -> list[str]:
@@ -635,9 +608,3 @@ def rows() -> list[str]:
     stages = {ALL: "all", "": "none"}
     modules = [f"| `{name}` | {stages.get(of, of)} |" for name, of in MODULES.items()]
     return pairs + more + modules
-
-
-def test_the_docs_have_every_case() -> None:
-    lines = (CLONE / "docs/reruns.md").read_text().splitlines()
-    assert [row for row in rows() if row not in lines] == []
-    assert sum(line.startswith("| ") for line in lines if " | " in line) >= len(rows())

@@ -1,0 +1,175 @@
+"""Commands for people, on the tiny experiment."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+from scipy.stats import binomtest, norm
+
+from rrl.artifacts.logits import read_logits
+from rrl.artifacts.provenance import read_card
+from rrl.cli import main
+from rrl.uncertainty import interval, mcnemar, paired_interval
+from tests.helpers.clones import duplicate, edited
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy that the tests of this file change, and put back."""
+    return duplicate(tiny, tmp_path_factory.mktemp("tiny") / "clone")
+
+
+def call(*words: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.fixture
+def root(tiny: Path) -> Path:
+    return tiny / "results/tiny"
+
+
+def test_interval_of_an_accuracy() -> None:
+    """Wilson's formula, written out."""
+    for top1, images in ((0.5, 10), (0.903, 5000), (1.0, 30), (0.0, 30)):
+        z, p = norm.ppf(0.975), round(top1 * images) / images
+        centre, half = p + z**2 / (2 * images), z * np.sqrt(p * (1 - p) / images + z**2 / (4 * images**2))
+        expected = [(centre + sign * half) / (1 + z**2 / images) for sign in (-1, 1)]
+        assert interval(top1, images) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("images", [1, 7, 100, 999])
+def test_interval_is_that_of_scipy_to_the_last_bit(images: int) -> None:
+    for correct in range(images + 1):
+        found = binomtest(correct, images).proportion_ci(0.95, method="wilson")
+        assert interval(correct / images, images) == (found.low, found.high)
+
+
+def test_mcnemar_is_exact() -> None:
+    assert mcnemar(10, 2) == pytest.approx(2 * (1 + 12 + 66) / 2**12)
+    assert mcnemar(0, 0) == mcnemar(7, 7) == 1
+
+
+def test_paired_interval_is_that_of_resampled_images() -> None:
+    random = np.random.default_rng(1)
+    first = random.random(400) < 0.8
+    second = np.where(random.random(400) < 0.9, first, random.random(400) < 0.5)
+    drawn = random.integers(0, 400, (4000, 400))
+    differences = first[drawn].mean(1) - second[drawn].mean(1)
+    assert paired_interval(first, second) == pytest.approx(np.percentile(differences, [2.5, 97.5]), abs=0.006)
+    assert paired_interval(first, first) == (0, 0)
+
+
+def test_a_record_is_shown_with_all_that_is_behind_it(root: Path) -> None:
+    about = json.loads(call("show", root / "records/mnist/cat2/linear_probe.json", "--json").output)
+    assert about["facts"]["members"] == ["erm-s0", "erm-s1"] and about["settings"]["weight_decays"] == [0.0, 0.01]
+    sources = {source["artifact"]: source for source in about["made_from"]}
+    assert next(iter(sources)) == "representations/mnist/cat2"
+    assert sources["networks/erm-s1"]["settings"]["seed"] == 1
+    assert sources["targets/mnist"]["settings"]["dataset"] == "mnist-5k"
+    assert sources["targets/fashion-source"]["digest"] == read_card(root / "targets/fashion-source.json").digest
+    for result in about["results"]:
+        low, high = result["top1_interval"]
+        assert low < result["top1"] < high and high - low < 0.04
+    text = call("show", root / "records/mnist/cat2/linear_probe.json").output
+    first = about["results"][0]
+    assert f"shots 5, heldout: top-1 {100 * first['top1']:.2f} %, 95 % interval " in text
+    assert "from networks/erm-s1, made by rrl.pretrain" in text and "weight_decays [0.0, 0.01]" in text
+
+
+@pytest.mark.parametrize(
+    ("file", "artifact"),
+    [
+        ("logits/mnist/cat2/linear_probe.h5", "records/mnist/cat2/linear_probe"),
+        ("features/mnist/erm-s0/test.h5", "features/mnist/erm-s0"),
+        ("representations/mnist/cat2/test.h5", "representations/mnist/cat2"),
+        ("networks/erm-s0.safetensors", "networks/erm-s0"),
+        (
+            "networks/erm-s0.mnist.heldout-lr0.1-wd0.0005-e2.safetensors",
+            "networks/erm-s0.mnist.heldout-lr0.1-wd0.0005-e2",
+        ),
+        ("targets/mnist.csv", "targets/mnist"),
+        ("records.csv", "records"),
+        ("figures/accuracy.svg", "figures/accuracy"),
+        ("similarities/mnist/similarity.json", "similarities/mnist/similarity"),
+    ],
+)
+def test_any_file_of_the_results_is_shown(root: Path, file: str, artifact: str) -> None:
+    result = call("show", root / file)
+    assert result.exit_code == 0 and result.output.startswith(f"{artifact}, made by rrl.")
+
+
+def test_a_cell_of_a_table_is_traced_to_its_records(root: Path) -> None:
+    table = pd.read_csv(root / "table2.csv")
+    text = call("show", root / "table2.csv").output
+    assert "CAT2^sub" in text and "'mnist 10-shot'" in text
+    for selection in ("heldout", "paper"):
+        words = ("--row", "ERM", "--column", "mnist 10-shot", "--selection", selection)
+        about = json.loads(call("show", root / "table2.md", *words, "--json").output)
+        assert [record["seeds"] for record in about["records"]] == [[0], [1]]
+        (row,) = table[(table["method"] == "ERM") & (table["selection"] == selection)].to_dict("records")
+        mean = np.mean([100 * record["top1"] for record in about["records"]])
+        assert row["mnist 10-shot mean"] == pytest.approx(mean)
+    text = call("show", root / "table2.csv", "--row", "ERM", "--column", "mnist 10-shot").output
+    assert "records/mnist/erm-s1/linear_probe.json: seeds [1], top-1 " in text
+
+
+def test_a_table_that_was_edited_by_hand_is_noticed(root: Path) -> None:
+    file = root / "table2.csv"
+    with edited(file, "heldout", "Heldout"):
+        result = call("show", file)
+    assert result.exit_code == 1 and f"{file} was altered since it was written; delete that" in result.output
+    assert call("show", file).exit_code == 0
+
+
+def test_records_are_compared_on_the_same_images(root: Path) -> None:
+    paths = [root / f"records/mnist/{name}/linear_probe.json" for name in ("cat2", "erm-s0")]
+    entries = json.loads(call("compare-records", *paths, "--json").output)
+    assert [(entry["shots"], entry["selection"]) for entry in entries] == [
+        ("5", "heldout"), ("5", "paper"), ("10", "heldout"), ("10", "paper"),
+    ]  # fmt: skip
+    right = []
+    for name, path in zip(("cat2", "erm-s0"), paths, strict=True):
+        scores, labels = read_logits(root / f"logits/mnist/{name}/linear_probe.h5", read_card(path))
+        right.append(scores["5/heldout"]["test"].argmax(1) == labels["test"])
+    entry = entries[0]
+    assert entry["top1"] == [right[0].mean(), right[1].mean()] and entry["n_test"] == 4700
+    assert entry["right_alone"] == [(right[0] & ~right[1]).sum(), (~right[0] & right[1]).sum()]
+    low, high = entry["difference_interval"]
+    assert low <= entry["difference"] <= high and 0 <= entry["mcnemar_p"] <= 1
+    text = call("compare-records", *paths).output
+    assert re.search(r"A \d+\.\d\d %, B \d+\.\d\d %; A - B [+-]\d+\.\d\d points, 95 % interval", text)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["show", "nothing.json"], "nothing.json: missing; name a file below a results folder"),
+        (["show", "Snakefile"], "Snakefile: no card beside it"),
+        (["show", "{root}/features"], "features: a folder; name a file in it"),
+        (["show", "{root}/table2.csv", "--row", "CAT"], "--row, --column: a cell needs both"),
+        (["show", "{root}/table2.csv", "--row", "CAT", "--column", "mnist 10-shot"], "--row: found 'CAT'; did you mean CAT2?"),
+        (["show", "{root}/table1.csv", "--row", "ERM", "--column", "two-stage: mnist 10-shot"], "an empty cell"),
+        (["show", "{root}/records.csv", "--row", "ERM", "--column", "x"], "records.csv: not a table"),
+        (["compare-records", "{root}/table2.csv", "{root}/table2.csv"], "table2.json: not a record"),
+        (["compare-records", "{root}/records/mnist/cat2/linear_probe.json",
+          "{root}/records/fashion-source/cat2/linear_probe.json"], "not the same test images"),
+        (["compare-records", "{root}/records/mnist/cat2/linear_probe.json", "{root}/records/mnist/cat2/two_stage.json"], None),
+    ],
+)  # fmt: skip
+def test_mistakes_are_one_line(root: Path, words: list[str], message: str | None) -> None:
+    result = call(*[word.replace("{root}", str(root)) for word in words])
+    if message is None:  # both were trained with 10 images per class
+        assert result.exit_code == 0
+        return
+    assert result.exit_code == 1 and "Traceback" not in result.output
+    assert result.output.startswith("Error: ") and message in result.output and result.output.count("\n") == 1
+
+
+def test_help_says_what_each_command_does() -> None:
+    for words in ([], ["show"], ["compare-records"]):
+        result = call(*words, "--help")
+        assert result.exit_code == 0 and len(result.output) > 200

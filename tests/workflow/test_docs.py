@@ -1,0 +1,116 @@
+"""The pages of docs/: they build, their links hold, and what they say of the code is what the code says.
+
+test_readme.py runs their commands, test_tutorial.py and test_demo.py follow the stories among them.
+"""
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from docs import reference
+from tests.helpers.clones import CLONE
+
+PAGES = [*sorted(CLONE.glob("*.md")), *sorted((CLONE / "docs").glob("*.md"))]
+FENCE = re.compile(r"^(`{3,}).*?^\1$", flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_the_plain_page_hold(page: Path) -> None:
+    """Files of the repository, and headings in them, as on a page that shows the Markdown as it is."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text())):
+        if not re.match(r"https?:", link):
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name).resolve() if name else page
+            assert target.is_relative_to(CLONE) and target.is_file(), link
+            assert not anchor or anchor in anchors(target), link
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), flags=re.MULTILINE)
+    slugs = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    return {f"{slug}-{slugs[:at].count(slug)}" if slug in slugs[:at] else slug for at, slug in enumerate(slugs)}
+
+
+def test_the_index_names_every_page() -> None:
+    text = FENCE.sub("", (CLONE / "docs/index.md").read_text())
+    named = set(re.findall(r"\]\((\w[\w-]*\.md)", text))
+    assert named == {path.name for path in PAGES if path.parent.name == "docs"} - {
+        "index.md",
+        "readme.md",
+        "contributing.md",
+        "changelog.md",
+    }
+
+
+@pytest.mark.parametrize("name", ["config", "commands", "checkpoints"])
+def test_made_pages_are_in_step_with_the_code(name: str) -> None:
+    """To mend it: make docs."""
+    assert (CLONE / f"docs/{name}.md").read_text(encoding="utf-8") == getattr(reference, f"{name}_page")()
+
+
+def test_every_key_of_a_config_has_a_meaning() -> None:
+    page = (CLONE / "docs/config.md").read_text()
+    for name, model in {"Config": reference.SCHEMA, **reference.MODELS}.items():
+        assert model.get("description"), name
+        for key, about in model["properties"].items():
+            assert about.get("description", "").endswith("."), f"{name}.{key}"
+            assert f"| `{key}` |" in page
+
+
+def test_the_messages_are_those_of_the_code() -> None:
+    """Between `...` each part stands in the source; apart from those that are Snakemake's own."""
+    code = "\n".join(path.read_text() for of in ("rrl", "workflow") for path in sorted((CLONE / of).rglob("*.py")))
+    code = re.sub(r"\"\s*\+?\s*\(?f?\"", "", code)
+    page = (CLONE / "docs/failures.md").read_text()
+    shown = re.findall(r"^\| `([^`]+)` \|", page, flags=re.MULTILINE)
+    assert len(shown) > 20
+    of_snakemake = {
+        "LockException",
+        "IncompleteFilesException",
+        "older modification time",
+        "FileNotFoundError",
+        "Config file is not valid JSON or YAML",
+    }
+    for message in set(shown) - of_snakemake:
+        for part in message.split("..."):
+            assert part.strip(" ;:") in code, message
+
+
+# The words of docs/method.md for the transfers of the list.
+TRANSFERS = {
+    "linear probing": "linear_probe",
+    "linear probing, separate heads (^sub)": "ensemble",
+    "fine-tuning at once": "finetune",
+    "fine-tuning in two stages": "two_stage",
+}
+
+
+def test_the_published_numbers_are_those_of_the_list() -> None:
+    with (CLONE / "rrl/experiment/paper_values.csv").open(encoding="utf-8") as file:
+        values = {
+            (row["table"], row["method"], row["transfer"], row["target"]): row["top1"] for row in csv.DictReader(file)
+        }
+    page = (CLONE / "docs/method.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| (\d) \| ([^|]+) \| ([\d.]+) \| ([\d.]+) \|$", page, flags=re.MULTILINE)
+    assert len(rows) == 8 and f"{len(values)} values" in page
+    for method, table, transfer, *numbers in rows:
+        published = [values[table, method, TRANSFERS[transfer], target] for target in ("cifar100", "inaturalist18")]
+        assert numbers == published
+    for method in ("CAT10", "WIDE4"):
+        assert values["2", method, "linear_probe", "imagenet"] in page
+
+
+def test_results_are_read_as_the_page_says(tiny: Path) -> None:
+    """docs/python.md, on the tiny experiment."""
+    (code,) = re.findall(
+        r"^```python\n(.*?)^```$", (CLONE / "docs/python.md").read_text(), flags=re.MULTILINE | re.DOTALL
+    )
+    code = code.replace("results/demo", "results/tiny").replace("cat4", "cat2") + "print(features.shape, labels.shape)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tiny, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    top1, *shapes = re.findall(r"[\d.]+", result.stdout)
+    assert 0 < float(top1) <= 1 and shapes == ["1", "4700", "64", "4700"], result.stdout

@@ -1,0 +1,82 @@
+"""What reruns after a change: some pairs through Snakemake, every module by the keys of its jobs.
+
+tests/long/test_every_rerun.py has all pairs.
+"""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from rrl.artifacts import code_version as versions
+from rrl.experiment.plan import Plan
+from tests.helpers.clones import CLONE
+from tests.helpers.reruns import CASES, MODULES, PAIRS, PINS, TINY, Case, check, plans, rows
+
+# One of each way in which Snakemake can come to rerun a job, or not: code, text and attributes of a rule, settings,
+# content of a card, times, missing files, another place.
+CHOSEN = [
+    "comments in every module", "threads of a rule", "a profile with threads, memory and time",
+    "another spelling of a number", "a representation that no table shows", "all files of features touched",
+    "features deleted, as nothing is to be made of them", "all targets touched", "all records touched",
+    "every file touched, those above 20 kB taken for large", "everything moved to another place, without times",
+    "everything but `.snakemake` moved to another place, with times",
+]  # fmt: skip
+CHOSEN_PAIRS = [pair for pair in PAIRS if pair[0].what in CHOSEN]
+
+
+@pytest.fixture(scope="module")
+def found(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str] | Exception]:
+    return plans([case for pair in CHOSEN_PAIRS for case in pair], tiny, tmp_path_factory.mktemp("reruns"))
+
+
+@pytest.mark.parametrize("case", [case for pair in CHOSEN_PAIRS for case in pair], ids=lambda case: case.what)
+def test_a_change_reruns_exactly_its_own_jobs(found: dict[str, set[str] | Exception], case: Case) -> None:
+    check(found, case)
+
+
+@cache
+def keys() -> dict[str, str]:
+    """Artifact -> key of the job that makes it."""
+    return {job.artifact: job.key for job in Plan(TINY, PINS).jobs}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_statement_more_in_a_module_reruns_the_stages_that_import_it(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their jobs, and all that is made of what these make, have other keys; Snakemake reruns what has another key."""
+    stages, again = MODULES[module].split(), set()
+    for job in Plan(TINY, PINS).jobs:
+        if job.stage in stages or any(source.artifact in again for source in job.inputs):
+            again.add(job.artifact)
+    before, digests = keys(), versions._module_digest
+    dotted = module.replace("/", ".").removesuffix(".__init__")
+    text = (CLONE / f"rrl/{module}.py").read_text() + "EDITED = 1\n"
+    edited = hashlib.sha256(" ".join(versions._tokens(ast.parse(text), [])).encode()).hexdigest()
+    assert edited != digests(dotted)
+    monkeypatch.setattr(versions, "_module_digest", lambda name: edited if name == dotted else digests(name))
+    versions.code_version.cache_clear()
+    try:
+        after = {job.artifact: job.key for job in Plan(TINY, PINS).jobs}
+    finally:
+        versions.code_version.cache_clear()
+    assert {artifact for artifact, key in after.items() if key != before[artifact]} == again
+
+
+def test_every_module_has_its_case() -> None:
+    modules = {str(path.relative_to(CLONE / "rrl").with_suffix("")) for path in (CLONE / "rrl").rglob("*.py")}
+    assert set(MODULES) == modules
+
+
+def test_the_cases_are_pairs() -> None:
+    assert all(not first.jobs and twin.jobs for first, twin in PAIRS) and len(CHOSEN_PAIRS) == len(CHOSEN) == 12
+    assert len(CASES) == len({case.what for case in CASES})
+
+
+def test_the_docs_have_every_case() -> None:
+    lines = (CLONE / "docs/reruns.md").read_text().splitlines()
+    assert [row for row in rows() if row not in lines] == []
+    assert sum(line.startswith("| ") for line in lines if " | " in line) >= len(rows())
