@@ -105,14 +105,20 @@ def damage(path: Path, chance: random.Random) -> str:
     return f"{kind} at byte {at} of {path.stat().st_size if kind != 'cut' else len(content)}"
 
 
+def import_stages() -> None:
+    """What jobs import, once for all processes that `run` starts."""
+    for name in ("torch", "h5py", "pandas", "matplotlib.figure", "rrl.extract", "rrl.finetune", "rrl.table"):
+        importlib.import_module(name)
+
+
 def run(command: Command, log: Path) -> int | None:
     """Exit status of the job in a process of its own; None if it took too long, negative if a signal ended it."""
     child = os.fork()
     if child == 0:
         status = 70
         try:
-            with open(log, "wb") as file:
-                os.dup2(file.fileno(), 2)
+            sys.stderr = open(log, "w", buffering=1)  # noqa: SIM115  until this process ends
+            os.dup2(sys.stderr.fileno(), 2)
             signal.alarm(SECONDS)
             sys.argv = [command.stage, *command.words]
             from rrl.command import run as run_stage
@@ -154,8 +160,7 @@ def trial(path: Path, command: Command, log: Path, chance: random.Random) -> tup
 
 def trials(clone: Path, flips: int, seed: int) -> Iterator[tuple[str, str, str]]:
     """Kind of file, outcome, and what was done; as many of each kind."""
-    for name in ("torch", "h5py", "pandas", "matplotlib.figure", "rrl.extract", "rrl.finetune", "rrl.table"):
-        importlib.import_module(name)
+    import_stages()
     os.chdir(clone)
     chance = random.Random(seed)
     of = readers(commands(clone))

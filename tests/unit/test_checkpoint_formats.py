@@ -41,7 +41,7 @@ from tests.helpers.models import (
     without,
 )
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from rrl.artifacts.provenance import read_card
 from rrl.experiment.plan import Planned
 from rrl.why import reason
 from tests.helpers.clones import duplicate, edited, snakemake
-from tests.helpers.flips import Command, commands, run
+from tests.helpers.flips import Command, commands, import_stages, run
 from tests.helpers.reruns import ROOT
 from tests.helpers.spoilt import CASES
 
@@ -35,6 +35,7 @@ class Jobs:
 @pytest.fixture(scope="module")
 def made(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Jobs]:
     folder = duplicate(tiny, tmp_path_factory.mktemp("spoilt") / "clone")
+    import_stages()
     return folder, Jobs(commands(folder))
 
 
