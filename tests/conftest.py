@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.clones import duplicate, finished_tiny, state, tiny_folder
+from tests.helpers.clones import code_digest, duplicate, finished_tiny, state
 
 # Tests run in several processes at once; more than one thread in each would only slow them down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The same for all of them, though somebody edits the code meanwhile.
-os.environ.setdefault("RRL_TESTS_TINY", str(tiny_folder()))
+CODE = os.environ.setdefault("RRL_TESTS_CODE", code_digest())
 
 ELSEWHERE = {"long": "make test-long", "cluster": "make test-slurm"}
 
@@ -25,7 +25,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def tiny() -> Iterator[Path]:
     """A clone in which the tiny experiment was run, shared by all tests: only to be read."""
-    folder = finished_tiny(Path(os.environ["RRL_TESTS_TINY"]))
+    yield from unchanged(finished_tiny(CODE))
+
+
+@pytest.fixture(scope="session")
+def smoke() -> Iterator[Path]:
+    """The same of the smoke experiment; smoke.log is what Snakemake said."""
+    from tests.helpers.smoke import finished_smoke  # imports torch
+
+    yield from unchanged(finished_smoke(CODE))
+
+
+def unchanged(folder: Path) -> Iterator[Path]:
     before = state(folder)
     yield folder
     assert state(folder) == before, f"a test changed {folder}; delete that folder, and let the test work in a copy"
@@ -33,5 +44,5 @@ def tiny() -> Iterator[Path]:
 
 @pytest.fixture
 def tiny_copy(tiny: Path, tmp_path: Path) -> Path:
-    """A copy of that clone that a test may change."""
+    """A copy of the tiny experiment that a test may change."""
     return duplicate(tiny, tmp_path / "clone")

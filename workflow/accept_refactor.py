@@ -1,9 +1,9 @@
 """Accept a refactor: show that the code at a commit and the code here make the same bytes, and write that down.
 
-Both run the tiny experiment, and convert a checkpoint that is made up, each in a copy below .cache. If all artifacts
-are equal, byte for byte, the digests of the changed stages get the versions of the old ones in
-rrl/artifacts/accepted_refactors.json, so that no result reruns; commit that file with the refactor. Otherwise the first
-difference is shown. With --old-python the old code runs in another environment: what an upgrade of the libraries
+Both run the smoke experiment, which has every stage, each in a copy below .cache, with the config and the inputs of the
+code here. If all artifacts are equal, byte for byte, the digests of the changed stages get the versions of the old ones
+in rrl/artifacts/accepted_refactors.json, so that no result reruns; commit that file with the refactor. Otherwise the
+first difference is shown. With --old-python the old code runs in another environment: what an upgrade of the libraries
 changes. Usage: make accept-refactor [OLD=commit] [OLD_PYTHON=path]
 """
 
@@ -23,28 +23,30 @@ from typing import Any
 
 import h5py
 import numpy as np
-import torch
 import yaml
 from safetensors.numpy import load_file
 
 from rrl.artifacts.code_version import ACCEPTED, PACKAGE, accepted_refactors, code_digest, code_version
-from rrl.artifacts.files import complete, write_text
+from rrl.artifacts.files import write_text
 from rrl.command import run
 from rrl.errors import UserError
 from rrl.experiment.config import load_config
 from rrl.experiment.plan import Plan, Planned
-from rrl.trunks.architectures import build_trunk
-from rrl.trunks.checkpoints import checkpoints
+from tests.helpers import smoke
+from tests.helpers.smoke import CONFIG, RESULTS, smoke_inputs
 
 CLONE = PACKAGE.parent
-TINY = "workflow/config/tiny.yaml"
-CONFIG = "workflow/config/accept.yaml"  # tiny and a downloaded network, which no table of it shows
-CHECKPOINT = "supervised-resnet50"
-NETWORK = "published-s0"
 LIBRARIES = "from importlib.metadata import distributions as d; print(sorted(f'{x.name} {x.version}' for x in d()))"
 VERSIONS = """import json, sys
 from rrl.artifacts.code_version import code_version
 print(json.dumps([code_version(stage) for stage in sys.argv[1:]]))"""
+MISTAKES = """import sys, yaml
+from rrl.errors import UserError
+from rrl.experiment.config import load_config
+try:
+    load_config(yaml.safe_load(open(sys.argv[1], encoding="utf-8")), [])
+except UserError as error:
+    print(*error.args[1:], sep="; ")"""
 
 
 def git(*words: str) -> bytes:
@@ -55,15 +57,16 @@ def git(*words: str) -> bytes:
 
 
 def old_tree(commit: str, executable: Path) -> Path:
-    """The tree of a commit; kept, with the results of these libraries, for the next call."""
+    """The tree of a commit; kept, with the results of these libraries and inputs, for the next call."""
     name = git("rev-parse", "--short=12", "--verify", f"{commit}^{{commit}}").decode().strip()
-    libraries = executable.name + python(executable, CLONE, "-c", LIBRARIES)
-    folder = CLONE / ".cache/accept" / f"old-{name}-{sha256(libraries.encode()).hexdigest()[:8]}"
+    made_from = executable.name + python(executable, CLONE, "-c", LIBRARIES) + Path(smoke.__file__).read_text()
+    folder = CLONE / ".cache/accept" / f"old-{name}-{sha256(made_from.encode()).hexdigest()[:8]}"
     if not folder.exists():
         partial = folder.with_name("partial")
         shutil.rmtree(partial, ignore_errors=True)
         with tarfile.open(fileobj=BytesIO(git("archive", name))) as archive:
             archive.extractall(partial, filter="tar")
+        link_data(partial)
         partial.rename(folder)
     return folder
 
@@ -76,59 +79,38 @@ def new_tree() -> Path:
         if name and (CLONE / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(CLONE / name, folder / name)
+    link_data(folder)
     return folder
 
 
-def with_published(tree: Path) -> dict[str, Any]:
-    """The tiny experiment of a tree with a downloaded network."""
-    content: dict[str, Any] = yaml.safe_load((tree / TINY).read_text())
-    content["networks"]["published"] = {"origin": "download", "checkpoint": CHECKPOINT, "seeds": [0]}
-    return content
+def link_data(tree: Path) -> None:
+    (CLONE / "data").mkdir(exist_ok=True)
+    (tree / "data").symlink_to(CLONE / "data")
 
 
 def planned_jobs() -> list[Planned]:
-    pins = yaml.safe_load((CLONE / "workflow/pins.yaml").read_text())
-    plan = Plan(load_config(with_published(CLONE), []), pins)
-    return [*plan.jobs, plan.network(NETWORK)]
+    config, pins = (yaml.safe_load((CLONE / name).read_text()) for name in (CONFIG, "workflow/pins.yaml"))
+    return Plan(load_config(config, []), pins).jobs
 
 
-def made_up_checkpoint() -> Path:
-    """A file in the published layout, with random weights; the same for both trees."""
-    path = CLONE / ".cache/accept/checkpoint.pth.tar"
-    if not path.exists():
-        torch.manual_seed(0)
-        trunk = build_trunk("resnet50").state_dict()
-        state = {f"module.model0.{key.removeprefix('model.')}": value for key, value in trunk.items()}
-        head = torch.nn.Linear(2048, 10).state_dict()
-        state |= {f"module.classifier.linear.{key}": value for key, value in head.items()}
-        with complete(path) as partial:
-            torch.save({"epoch": 90, "state_dict": state}, partial)
-    return path
-
-
-def python(executable: Path, folder: Path, *words: str) -> str:
+def python(executable: Path, folder: Path, *words: str, **environment: str) -> str:
     """Run Python in a tree, with its own rrl. Raises UserError with the end of what it said if it fails."""
-    (CLONE / "data").mkdir(exist_ok=True)
-    if not (folder / "data").exists():
-        (folder / "data").symlink_to(CLONE / "data")
-    environment = os.environ | {"PYTHONPATH": str(folder)}
+    environment = {**os.environ, **environment, "PYTHONPATH": str(folder)}
     result = subprocess.run([executable, *words], cwd=folder, capture_output=True, text=True, env=environment)
     if result.returncode:
         raise UserError(f"{folder}: {' '.join(words[:2])} failed:\n{(result.stdout + result.stderr)[-2000:]}")
     return result.stdout
 
 
-def run_tiny(executable: Path, folder: Path) -> Path:
-    """The results root of the experiment, run in a tree."""
-    write_text(folder / CONFIG, yaml.safe_dump(with_published(folder), sort_keys=False))
-    checkpoint = folder / "checkpoints" / checkpoints()[CHECKPOINT].files[0]
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    if not checkpoint.exists():
-        checkpoint.symlink_to(made_up_checkpoint())
+def run_smoke(executable: Path, tree: Path) -> Path:
+    """The results root of the experiment, run in a tree. Raises UserError if its code cannot run it."""
+    write_text(tree / CONFIG, (CLONE / CONFIG).read_text())
     words = "-m snakemake --cores all --scheduler greedy --max-jobs-per-timespan 1000/3s --rerun-incomplete --nolock"
-    targets = ["all", f"results/tiny/networks/{NETWORK}.json"]
-    python(executable, folder, *words.split(), *targets, "--quiet", "rules", "--configfile", CONFIG)
-    return folder / "results/tiny"
+    with smoke_inputs(tree) as environment:
+        if mistakes := python(executable, tree, "-c", MISTAKES, str(CONFIG)).strip():
+            raise UserError(f"{tree.name} cannot run {CONFIG}: {mistakes}; there is nothing to compare with")
+        python(executable, tree, *words.split(), "--quiet", "rules", "--configfile", str(CONFIG), **environment)
+    return tree / RESULTS
 
 
 def artifacts(root: Path) -> list[Path]:
@@ -222,10 +204,10 @@ def main(argv: list[str] | None = None) -> None:
         return
     table = json.dumps(accepted_refactors() | changed, sort_keys=True, indent=1) + "\n"
     write_text(new / "rrl" / ACCEPTED, table)
-    print(f"Running {TINY} with the code of {arguments.old}, then with the code here ...")
-    if found := first_difference(run_tiny(old_python, old), run_tiny(here, new)):
+    print(f"Running {CONFIG} with the code of {arguments.old}, then with the code here ...")
+    if found := first_difference(run_smoke(old_python, old), run_smoke(here, new)):
         raise UserError(f"not accepted, as results differ. The first difference: {found}")
-    print(f"Equal, byte for byte: {len(artifacts(new / 'results/tiny'))} files.")
+    print(f"Equal, byte for byte: {len(artifacts(new / RESULTS))} files.")
     if changed:
         write_text(PACKAGE / ACCEPTED, table)
         stages_changed = ", ".join(name for name in names if code_digest(name) in changed)

@@ -7,14 +7,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 
 CLONE = Path(__file__).resolve().parents[2]
-TINY = "results/tiny"
 SHARED = CLONE / ".cache/tests"
 UNUSED = 86_400  # seconds after which no run of the tests still has a shared clone
 
@@ -43,30 +42,32 @@ def duplicate(folder: Path, other: Path) -> Path:
     return other
 
 
-def tiny_folder() -> Path:
-    """Where the shared clone of the tiny experiment lies, for the code as it is now."""
+def code_digest() -> str:
+    """Of all that the finished experiments which tests share depend on."""
     code = hashlib.sha256()
     for name in names():
-        if name.startswith(("Snakefile", "config.yaml", "requirements.lock", "rrl/", "workflow/")):
+        if name.startswith(("Snakefile", "config.yaml", "requirements.lock", "rrl/", "workflow/", "tests/helpers/")):
             code.update(f"{name}\n".encode() + (CLONE / name).read_bytes())
-    return SHARED / f"tiny-{code.hexdigest()[:12]}"
+    return code.hexdigest()[:12]
 
 
-def finished_tiny(folder: Path) -> Path:
-    """A clone in which the tiny experiment was run. It is shared and must not be changed: work in a `duplicate`.
+def finished_tiny(code: str) -> Path:
+    """A clone in which the tiny experiment was run. It is shared and must not be changed: work in a `duplicate`."""
+    return shared(f"tiny-{code}", lambda folder: snakemake(copy_clone(folder), PYTHONHASHSEED="1"))
 
-    It is made once, by whatever process asks first, and kept for the next run of the tests.
-    """
+
+def shared(name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that is made once, by whatever process asks first, and kept for the next run of the tests."""
+    folder, partial = SHARED / name, SHARED / f"{name}.partial"
     SHARED.mkdir(parents=True, exist_ok=True)
-    with FileLock(SHARED / ".lock"):
+    with FileLock(SHARED / f"{name.partition('-')[0]}.lock"):
         if not folder.exists():
-            for old in SHARED.glob("tiny-*"):
+            for old in SHARED.glob(f"{name.partition('-')[0]}-*"):
                 if time.time() - old.stat().st_mtime > UNUSED:
                     shutil.rmtree(old)
-            partial = SHARED / "partial"
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
-            snakemake(copy_clone(partial), PYTHONHASHSEED="1")
+            make(partial)
             partial.rename(folder)
         folder.touch()
     return folder

@@ -8,24 +8,31 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.clones import edited, snakemake
-from tests.helpers.reruns import ROOT, git, planned
+from tests.helpers.clones import edited, planned_jobs, snakemake
+from tests.helpers.reruns import git
+from tests.helpers.smoke import CONFIG, RESULTS
 
 # The same sums in the same order, by other names and through a function more.
-REFACTOR = [
-    ("        error = scores.exp_()  # dL/dlogits (B, S, C)\n", "        error = _softmax(scores)  # dL/dlogits (B, S, C)\n"),
-    ("def evaluate(", "def _softmax(scores: Tensor) -> Tensor:\n    return scores.exp_()\n\n\ndef evaluate("),
-    ("        error[images, :, labels] -= 1\n", "        wanted = images, slice(None), labels\n        error[wanted] -= 1\n"),
-]  # fmt: skip
-# Tiny converts nothing itself.
-ANOTHER = ("return found[0] if found else", "return next(iter(found)) if found else")
+REFACTOR = {
+    "rrl/probing/sweep.py": [
+        ("        error = scores.exp_()  # dL/dlogits (B, S, C)\n", "        error = _softmax(scores)  # dL/dlogits (B, S, C)\n"),
+        ("def evaluate(", "def _softmax(scores: Tensor) -> Tensor:\n    return scores.exp_()\n\n\ndef evaluate("),
+        ("        error[images, :, labels] -= 1\n", "        wanted = images, slice(None), labels\n        error[wanted] -= 1\n"),
+    ],
+    "rrl/trunks/checkpoint_formats.py": [
+        ("return found[0] if found else", "return next(iter(found)) if found else"),
+    ],
+    "rrl/distill.py": [
+        ("outputs.view(-1, wanted.shape[2]) / temperature", "outputs.view(-1, wanted.size(2)) / temperature"),
+    ],
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def clone(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository in which tiny was run at the only commit."""
+def clone(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository in which the smoke experiment was run at the only commit."""
     folder = tmp_path_factory.mktemp("accept") / "clone"
-    subprocess.run(["cp", "-a", tiny, folder], check=True)
+    subprocess.run(["cp", "-a", smoke, folder], check=True)
     git(folder, "init", "--quiet")
     (folder / ".git/info/exclude").write_text(".venv\n")  # a link here, which .gitignore's folder does not match
     git(folder, "add", "--all")
@@ -73,27 +80,32 @@ def accepted(clone: Path) -> dict[str, str]:
 
 def test_a_refactor_is_accepted_and_then_reruns_nothing(clone: Path, other_python: Path) -> None:
     known = len(accepted(clone))
-    path = clone / "rrl/probing/sweep.py"
-    for old, new in REFACTOR:
-        assert old in path.read_text()
-        path.write_text(path.read_text().replace(old, new))
-    path = clone / "rrl/trunks/checkpoint_formats.py"
-    assert ANOTHER[0] in path.read_text()
-    path.write_text(path.read_text().replace(*ANOTHER))
-    before = planned(clone)
-    assert {artifact.rsplit("/", 1)[-1] for artifact in before if "mnist/cat2/" in artifact} == {
-        "linear_probe", "ensemble", "two_stage",
-    }  # fmt: skip
+    for name, texts in REFACTOR.items():
+        path = clone / name
+        for old, new in texts:
+            assert old in path.read_text()
+            path.write_text(path.read_text().replace(old, new))
+    changed = [
+        "best_subset",
+        "convert",
+        "distill",
+        "lbfgs_probe",
+        "library_network",
+        "probe",
+        "two_stage",
+        "user_network",
+    ]
+    before = planned_jobs(clone, config="smoke")
+    assert set(changed) <= before.keys()
     result = accept(clone, other_python)
     assert result.returncode == 0, result.stderr
     assert "Equal, byte for byte: " in result.stdout
     assert (
-        "Accepted, in rrl/artifacts/accepted_refactors.json, to be committed with the code: convert, probe, two_stage."
+        f"Accepted, in rrl/artifacts/accepted_refactors.json, to be committed with the code: {', '.join(changed)}."
         in result.stdout
     )
-    assert len(accepted(clone)) == known + 3
-    assert (clone / ".cache/accept/new/results/tiny/networks/published-s0.safetensors").stat().st_size > 9e7
-    assert planned(clone) == set()
+    assert len(accepted(clone)) == known + len(changed)
+    assert planned_jobs(clone, config="smoke") == {}
     assert "nothing to accept" in accept(clone).stdout
 
 
@@ -114,10 +126,10 @@ def test_another_environment_has_old_results_of_its_own(clone: Path, tmp_path: P
 
 
 def test_what_is_made_after_an_accepted_refactor_is_the_same(clone: Path) -> None:
-    path = clone / ROOT / "records/mnist/cat2/linear_probe.json"
+    path = clone / RESULTS / "records/fashion/cat2/linear_probe.json"
     before = path.read_bytes()
     path.unlink()
-    snakemake(clone)
+    snakemake(clone, config="smoke")
     assert path.read_bytes() == before
 
 
@@ -126,9 +138,27 @@ def test_another_result_is_refused_with_the_first_difference(clone: Path) -> Non
     with edited(clone / "rrl/probing/heads.py", "HEAD_STD = 0.01", "HEAD_STD = 0.010001"):
         result = accept(clone)
     assert result.returncode == 1 and "Traceback" not in result.stderr
-    assert "Error: not accepted, as results differ. The first difference: logits/fashion-source/" in result.stderr
+    assert "Error: not accepted, as results differ. The first difference: logits/fashion/" in result.stderr
     assert "/linear_probe.h5: all/heldout/test[0, 0]: " in result.stderr
     assert (clone / "rrl/artifacts/accepted_refactors.json").read_text() == table
+
+
+def test_old_code_that_cannot_run_it_is_one_line(clone: Path) -> None:
+    """As a stage, or a word of the config, came later."""
+    stage = clone / "rrl/similarity.py"
+    with edited(clone / "rrl/experiment/schema.py", '"networks", "gains"]', '"networks"]'):
+        git(clone, "commit", "--quiet", "--all", "--message", "without gains")
+    stage.rename(clone / "similarity.py")
+    git(clone, "commit", "--quiet", "--all", "--message", "without similarity")
+    (clone / "similarity.py").rename(stage)
+    with edited(clone / "rrl/probing/heads.py", "HEAD_STD = 0.01", "HEAD_STD = 0.010001"):
+        without_gains, without_similarity = accept(clone, old="HEAD~1"), accept(clone, old="HEAD")
+    assert without_gains.returncode == 1 and without_similarity.returncode == 1
+    (line,) = without_gains.stderr.splitlines()
+    assert f"cannot run {CONFIG}: figures.gains.kind: found 'gains'; allowed: " in line
+    assert line.endswith("; there is nothing to compare with")
+    (line,) = without_similarity.stderr.splitlines()
+    assert line == "Error: HEAD has no stage similarity: there is nothing to compare with"
 
 
 def test_an_unknown_commit_is_one_line(clone: Path) -> None:
