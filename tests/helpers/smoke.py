@@ -1,10 +1,12 @@
 """What the smoke experiment reads: images, networks and a server of checkpoints, made below .cache/smoke of a tree.
 
-The same bytes each time, on any machine: pixels and weights are Python's random bytes, and no sum rounds.
+The same bytes each time. Those that the config names by sha256 or fingerprint are the same on any machine: weights are
+Python's random bytes and no product rounds; pictures are not compressed, as their sizes count.
 """
 
 import math
 import random
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +52,7 @@ def smoke_inputs(tree: Path) -> Iterator[dict[str, str]]:
     folder = tree / INPUTS
     if not folder.exists():
         partial_folder = folder.with_name("smoke.partial")
+        shutil.rmtree(partial_folder, ignore_errors=True)
         make_inputs(partial_folder)
         partial_folder.rename(folder)
     for name in DATA:
@@ -114,7 +117,7 @@ def make_inputs(folder: Path) -> None:
 
 
 def make_pictures(folder: Path) -> None:
-    """PNG files of three classes, dark, grey and bright; not compressed, so that all sizes are known."""
+    """PNG files of three classes: dark, grey and bright."""
     for label, level in (("dark", 0), ("grey", 80), ("bright", 160)):
         (folder / label).mkdir(parents=True)
         for number in range(12):

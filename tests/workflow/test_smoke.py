@@ -15,9 +15,10 @@ import rrl.trunks.checkpoints
 from rrl.artifacts.provenance import read_card
 from rrl.experiment.config import load_config
 from rrl.experiment.plan import Plan
+from rrl.experiment.schema import Config
 from rrl.training.device import prepare
 from tests.helpers.clones import CLONE, duplicate, planned_jobs, snakemake
-from tests.helpers.smoke import CONFIG, RESULTS, smoke_inputs
+from tests.helpers.smoke import CONFIG, RESULTS, make_inputs, smoke_inputs
 
 DECLARED = re.compile(r'ommand\("(\w+)", __doc__\)')  # Command, or probe_command
 STAGES = sorted({name for path in (CLONE / "rrl").glob("*.py") for name in DECLARED.findall(path.read_text())})
@@ -81,6 +82,23 @@ def test_every_rule_ran(copy: Path, jobs: list[Ran]) -> None:
 def test_every_stage_ran(jobs: list[Ran]) -> None:
     assert len(STAGES) > 20
     assert {job.stage for job in jobs} == set(MAINS)
+
+
+def test_every_kind_of_figure_is_drawn() -> None:
+    figures = yaml.safe_load((CLONE / CONFIG).read_text())["figures"]
+    (known,) = Config.model_json_schema()["properties"]["figures"]["patternProperties"].values()
+    assert {figure["kind"] for figure in figures.values()} == set(known["discriminator"]["mapping"])
+
+
+def test_the_inputs_are_the_same_each_time(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        make_inputs(folder)
+    files = [path.relative_to(first) for path in first.rglob("*") if path.is_file()]
+    assert len(files) > 50
+    assert {path: (first / path).read_bytes() for path in files} == {
+        path: (second / path).read_bytes() for path in files
+    }
 
 
 def test_a_second_run_has_nothing_to_do(smoke: Path, tmp_path: Path) -> None:
