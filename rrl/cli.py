@@ -11,13 +11,14 @@ import click
 from rrl import compare_records as comparison
 from rrl import show as showing
 from rrl.artifacts.files import sha256_of_file
+from rrl.command import in_words
 from rrl.errors import UserError
 
 FILE = click.Path(path_type=Path)
 
 
 def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
-    """A mistake of the user ends in one line."""
+    """A mistake of the user, or what the operating system refuses, ends in one line."""
 
     @wraps(command)
     def called(*arguments: Any, **options: Any) -> None:
@@ -25,6 +26,10 @@ def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
             command(*arguments, **options)
         except UserError as error:
             raise click.ClickException(str(error)) from None
+        except BrokenPipeError:
+            raise  # click itself ends quietly then
+        except OSError as error:
+            raise click.ClickException(in_words(error)) from None
 
     return called
 
@@ -127,14 +132,23 @@ def compare(
 @in_one_line
 def fingerprint(path: str, data_root: Path) -> None:
     """For `fingerprint` of a target in a config the digest of a data set's names and sizes; for `sha256` of a network
-    the digest of the file."""
-    from rrl.targets.image_sources import LIBRARY, open_source
+    the digest of the file, whatever its name. Of an .npz or .h5 file that holds images and labels, both."""
+    from rrl.targets.image_sources import ARRAYS, KINDS, LIBRARY, open_source
 
     file = data_root / path
     if file.is_file() and file.suffix != ".csv":
         click.echo(f"sha256: {sha256_of_file(file)}")
-    if path.startswith(LIBRARY) or file.suffix not in (".pth", ".pt", ".tar", ".torch", ".safetensors"):
-        click.echo(f"fingerprint: {open_source(path, data_root).fingerprint}")
+        if file.suffix not in ARRAYS:
+            return
+        try:
+            source = open_source(path, data_root)
+        except UserError:  # a network, or data that are of no use; the sha256 is that of the file all the same
+            return
+    elif path.startswith(LIBRARY) or file.exists():
+        source = open_source(path, data_root)
+    else:
+        raise UserError(f"{file}: missing; allowed is {KINDS}; or the file of a network, with any name")
+    click.echo(f"fingerprint: {source.fingerprint}")
 
 
 if __name__ == "__main__":

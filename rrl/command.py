@@ -128,6 +128,12 @@ def _say(*lines: str) -> NoReturn:
     sys.exit(1)
 
 
+def in_words(error: OSError) -> str:
+    """What the operating system refuses, in one line."""
+    what = str(error) if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return f"{what}; fix that, then run the same command again"
+
+
 def run(main: Callable[[Sequence[str] | None], None]) -> None:
     """Call a stage's main; a mistake of the user, or what the operating system refuses, is one line, exit status 1."""
     try:
@@ -138,8 +144,7 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        what = str(error) if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
-        _say(f"{what}; mend that, then run the same command again")
+        _say(in_words(error))
     finally:
         if "LOCAL_RANK" in os.environ:  # set by torchrun
             from rrl.training.processes import leave

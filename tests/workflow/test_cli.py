@@ -1,9 +1,11 @@
 """Commands for people, on the tiny experiment."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from scipy.stats import binomtest, norm
 from rrl.artifacts.logits import read_logits
 from rrl.artifacts.provenance import read_card
 from rrl.cli import main
+from rrl.targets.image_sources import open_source
 from rrl.uncertainty import interval, mcnemar, paired_interval
 from tests.helpers.clones import duplicate, edited
 
@@ -167,6 +170,50 @@ def test_mistakes_are_one_line(root: Path, words: list[str], message: str | None
         return
     assert result.exit_code == 1 and "Traceback" not in result.output
     assert result.output.startswith("Error: ") and message in result.output and result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.ckpt", "a.bin", "a.pkl", "a", "a.pth.tar", "a.safetensors", "a.PTH", "a.npz", "a.h5", "a.hdf5", "torchvision/a.pth"],
+)  # fmt: skip
+def test_the_sha256_of_a_network_whatever_its_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".npz":
+        np.savez(path, kernel=np.zeros((3, 2)))
+    else:
+        path.write_bytes(b"weights")
+    result = call("fingerprint", name, "--data-root", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert result.output == f"sha256: {hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.h5", "a.hdf5"])
+def test_a_file_of_images_has_a_sha256_and_a_fingerprint(tmp_path: Path, name: str) -> None:
+    arrays = {"images": np.zeros((2, 3, 3), np.uint8), "labels": np.arange(2)}
+    if name == "a.npz":
+        np.savez(tmp_path / name, **arrays)
+    else:
+        with h5py.File(tmp_path / name, "w") as file:
+            file.update(arrays)
+    result = call("fingerprint", name, "--data-root", tmp_path)
+    sha256 = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+    fingerprint = open_source(name, tmp_path).fingerprint
+    assert (result.exit_code, result.output) == (0, f"sha256: {sha256}\nfingerprint: {fingerprint}\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nothing.ckpt", "nothing.ckpt: missing; allowed is a folder"),
+        ("n" * 300, "File name too long; fix that"),
+        ("torchvision/nothing", "torchvision/nothing: not a data set of torchvision"),
+    ],
+)
+def test_what_has_no_fingerprint_is_one_line(tmp_path: Path, path: str, message: str) -> None:
+    result = call("fingerprint", path, "--data-root", tmp_path)
+    assert result.exit_code == 1 and result.output.startswith("Error: ") and result.output.count("\n") == 1
+    assert message in result.output
 
 
 def test_help_says_what_each_command_does() -> None:
