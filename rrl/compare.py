@@ -20,6 +20,7 @@ from rrl.artifacts.provenance import Card, read_card
 from rrl.bars import Bar
 from rrl.compare_records import compare_records
 from rrl.errors import UserError
+from rrl.experiment.config import run_command
 from rrl.experiment.references import allowed, of_transform
 from rrl.targets.image_sources import LIBRARY, open_source
 from rrl.trunks.architecture_names import parse_architecture
@@ -212,7 +213,7 @@ def write_config(config: dict[str, Any]) -> Path:
         heading, _, text = path.read_text(encoding="utf-8").partition("\n")
         if heading.startswith(HEADING) and heading != HEADING + _digest(text):
             raise UserError(
-                f"{path}: edited since rrl compare wrote it; to run it: snakemake --cores all --configfile {path}; "
+                f"{path}: edited since rrl compare wrote it; to run it: {run_command(path)}; "
                 "to have another written in its place, move it away, or name another folder with --output"
             )
     text = yaml.dump(config, Dumper=Plain, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
@@ -360,7 +361,7 @@ def compare(
     yield from lines(config, networks)
     yield "The interval is from the number of test images alone; another set of seeds is another matter."
     yield f"Report: {results}/{TABLE}.md (.csv, .tex); records: {results}/records.csv; config: {path}"
-    yield f"To change something, edit the config and run: snakemake --cores all --configfile {path}"
+    yield f"To change something, edit the config and run: {run_command(path)}"
 
 
 def _text(value: Any) -> str:

@@ -3,6 +3,7 @@
 The file must have the sha256 that it was pinned with. One that was never used before is pinned now: trust on first use.
 """
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,16 +13,22 @@ from rrl.trunks.checkpoints import FIRST_USE, check, planned_sha256
 from rrl.trunks.converted import write_converted
 
 
-def verify(path: Path, file: str, planned: str) -> None:
-    """Raises UserError unless the checkpoint at `path` is the planned one. Pins it if it was never used before."""
+def verify(checkpoints: Path, file: str, planned: str) -> Path:
+    """Where a checkpoint lies, which is pinned if it was never used before.
+
+    Raises UserError unless it is the planned one.
+    """
+    path = checkpoints / file
     try:
         check(file, path)
     except OSError as error:
+        command = shlex.join(["python", "-m", "rrl.download", "--file", file, "--checkpoints", str(checkpoints)])
         raise UserError(
-            f"{path}: cannot be read ({error.strerror}); python -m rrl.download --file {file}, or put it there by hand"
+            f"{path}: cannot be read ({error.strerror}); to download it: {command}; or put it there by hand"
         ) from None
     if planned_sha256(file) != planned:
         raise UserError(f"{path}: its pin changed since submission; run the same snakemake command again")
+    return path
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,8 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.place("--output", Path, "card to write; the weights are written beside it")
     arguments, job = command.parse(argv)
 
-    path = arguments.checkpoints / arguments.file
-    verify(path, arguments.file, arguments.sha256)
+    path = verify(arguments.checkpoints, arguments.file, arguments.sha256)
     write_converted(job, path, arguments.output, arguments.name, "download")
 
 

@@ -12,7 +12,6 @@ import hashlib
 import itertools
 import json
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from rrl.artifacts.files import read_json, sha256_of_file, write_text
 from rrl.cells import SELECTION_TEXT, column_label
 from rrl.command import run
 from rrl.errors import UserError
-from rrl.experiment.config import load_plan
+from rrl.experiment.config import load_plan, run_command
 from rrl.experiment.plan import Plan, Planned, behind
 from rrl.progress import CURRENT, to_run_text
 from rrl.report_page.contents import PRODUCTS, Artifacts, counts, described, table_rows
@@ -224,12 +223,11 @@ def page(config: Path, artifacts: Artifacts) -> str:
     records = plan.collection().inputs
     ends = [*map(plan.table, plan.config.tables), *map(plan.figure, plan.config.figures), plan.collection(), *records]
     text = config.read_text(encoding="utf-8")
-    option = "" if config == Path("config.yaml") else f" --configfile {shlex.quote(str(config))}"
     script = inline("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     contents = described(artifacts) | {
         "results": plan.config.results,
-        "snakemake": f"snakemake --cores all{option}",
+        "snakemake": run_command(config),
         "cells": cells(plan, tables),
     }
     environment = jinja2.Environment(

@@ -1,6 +1,7 @@
 """Load an experiment's config: one line for each mistake, all at once."""
 
 import itertools
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -285,6 +286,14 @@ def _printable(line: str) -> str:
     """In one line that no terminal obeys, whatever is in the names that it tells."""
     text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
     return text if len(text) <= 2000 else f"{text[:2000]} ..."
+
+
+def run_command(path: Path) -> str:
+    """What runs the experiment of a config file, from the folder that this process is in, as words for a shell."""
+    clone = Path(__file__).resolve().parents[2]
+    snakefile = [] if Path.cwd() == clone else ["--snakefile", str(clone / "Snakefile")]
+    config = [] if path == Path("config.yaml") else ["--configfile", str(path)]  # which the Snakefile takes by itself
+    return shlex.join(["snakemake", "--cores", "all", *snakefile, *config])
 
 
 def load_plan(path: Path, grid: str | None = None) -> Plan:

@@ -1,6 +1,7 @@
 """Images and labels of a data set's files, as arrays."""
 
 import gzip
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,10 +33,15 @@ def open_part(dataset: str, part: str, data_root: Path) -> Part:
     paths = [data_root / dataset / name for name in PARTS[dataset][part]]
     for path in paths:
         if not path.exists():
-            raise UserError(f"{path}: missing; python -m rrl.fetch --dataset {dataset} --data-root {data_root}")
+            raise UserError(f"{path}: missing; to fetch it: {fetch_command(dataset, data_root)}")
     if dataset == "mnist-5k":
         return _open_csv(paths[0])
     return Part(_open_idx(paths[0], 3), _open_idx(paths[1], 1).astype(np.int64))
+
+
+def fetch_command(dataset: str, data_root: Path) -> str:
+    """What brings back missing files of a data set, as words for a shell."""
+    return shlex.join(["python", "-m", "rrl.fetch", "--dataset", dataset, "--data-root", str(data_root)])
 
 
 def _open_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:

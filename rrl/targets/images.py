@@ -17,7 +17,7 @@ from PIL import Image
 
 from rrl.artifacts.provenance import Card, remake
 from rrl.errors import UserError
-from rrl.targets.datasets import open_part
+from rrl.targets.datasets import fetch_command, open_part
 from rrl.targets.image_sources import Open, opened
 from rrl.targets.paper_datasets import openers
 from rrl.targets.pictures import Unreadable
@@ -64,7 +64,7 @@ def load_split(target: Card, split: str, data_root: Path) -> Split:
         if not path.exists() or path.stat().st_size != size:
             raise UserError(
                 f"{path}: missing, or not the {size} bytes that {target.path} was made from; delete it if it is there, "
-                f"then: python -m rrl.fetch --dataset {dataset} --data-root {data_root}"
+                f"then: {fetch_command(dataset, data_root)}"
             )
     positions: dict[str, list[int]] = {}
     for row in rows:

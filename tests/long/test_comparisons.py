@@ -1,6 +1,7 @@
 """`rrl compare` from end to end: small networks, small images."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,6 +62,7 @@ def test_it_goes_on_after_a_kill_and_never_replaces_a_config_that_was_edited(tmp
     files = [network(tmp_path / f"{name}.safetensors", seed) for seed, name in enumerate("ab")]
     pictures(tmp_path / "pets", per_class=200)
     command = [sys.executable, "-m", "rrl.cli", "compare", *map(str, files), "--data", "pets", "--cores", "1"]
+    command += ["--output", "it's mine"]
     for signals in ([signal.SIGKILL], [signal.SIGINT, signal.SIGINT]):  # Ctrl-C is often pressed again
         process = subprocess.Popen(
             command,
@@ -79,20 +81,23 @@ def test_it_goes_on_after_a_kill_and_never_replaces_a_config_that_was_edited(tmp
         message = process.communicate()[1]
         assert "Traceback" not in message
     assert message.endswith(
-        "Error: interrupted. To go on: the same command; what is done is kept (results/pets/config.yaml)\n"
+        "Error: interrupted. To go on: the same command; what is done is kept (it's mine/config.yaml)\n"
     )
     done = rrl(tmp_path, *command[3:])
     assert done.returncode == 0 and "CAT2 minus " in done.stdout, done.stderr
 
-    config = tmp_path / "results/pets/config.yaml"
+    again = re.findall(r"^To change something, edit the config and run: (.*)$", done.stdout, re.MULTILINE)[0]
+    script = f"source '{CLONE}/.venv/bin/activate'; {again}"
+    result = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0 and "Nothing to be done" in result.stderr, result.stderr
+
+    config = tmp_path / "it's mine/config.yaml"
     written = config.read_text()
     config.write_text(written.replace("weight_decays: [0.0,", "weight_decays: [0.0, 0.00001,"))
     assert config.read_text() != written
     edited = rrl(tmp_path, *command[3:])
     assert edited.returncode == 1 and config.read_text() != written
-    assert (
-        "results/pets/config.yaml: edited since rrl compare wrote it; to run it: snakemake --cores all" in edited.stderr
-    )
+    assert f"it's mine/config.yaml: edited since rrl compare wrote it; to run it: {again}; " in edited.stderr
     config.write_text(written)
     assert rrl(tmp_path, *command[3:]).stdout == done.stdout
 

@@ -1,6 +1,7 @@
 """Networks that are downloaded, in the workflow: what is planned, and what is made of a file put in place."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,11 @@ import torch
 import torchvision
 
 from rrl.artifacts.provenance import read_card
+from rrl.convert import verify
+from rrl.errors import UserError
 from rrl.networks import load
-from tests.helpers.clones import copy_clone, edited, run_snakemake, snakemake
+from rrl.trunks.checkpoints import FIRST_USE
+from tests.helpers.clones import CLONE, copy_clone, edited, run_snakemake, snakemake
 from tests.helpers.models import IMAGES, features_of, resnet, rrl_file, run, same
 from tests.helpers.reruns import planned
 
@@ -75,6 +79,17 @@ def test_another_file_under_the_pin_is_refused(clone: Path) -> None:
     path.write_bytes(content)
     snakemake(clone, f"{NETWORK}.json")
     assert (clone / f"{NETWORK}.json").read_bytes() == card
+
+
+def test_the_command_for_a_file_that_cannot_be_read_names_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "it's my folder"
+    (folder / FILE).mkdir(parents=True)  # so that nothing is downloaded
+    with pytest.raises(UserError, match="cannot be read") as caught:
+        verify(folder, FILE, FIRST_USE)
+    command = str(caught.value).partition("to download it: ")[2].partition("; or put it there by hand")[0]
+    script = f"source .venv/bin/activate; {command}"
+    result = subprocess.run(["bash", "-c", script], cwd=CLONE, capture_output=True, text=True)
+    assert result.stderr.startswith(f"Error: {folder / FILE}: not a file, or a link to none")
 
 
 def test_a_pin_that_somebody_changes_is_another_plan(clone: Path) -> None:

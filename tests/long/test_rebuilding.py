@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.clones import duplicate, edited, run_snakemake, snakemake
+from tests.helpers.clones import duplicate, edited, planned_jobs, run_snakemake, snakemake
 from tests.helpers.reruns import PROBES, ROOT, fitting, planned
-from tests.helpers.spoilt import CASES, PROBE, Case
+from tests.helpers.spoilt import CASES, PROBE, Case, cut
 
 # One of each way from a file to its reader: over a job in between, directly, behind a virtual file, as a card. All of
 # them, by the jobs alone, are in tests/workflow/test_refusals.py.
@@ -103,6 +103,36 @@ def test_results_alone_of_another_plan_are_refused_and_the_command_given_rebuild
         assert fitting(planned(copy), jobs) == jobs
         snakemake(copy)
         assert planned(copy) == set()
+
+
+def test_the_commands_given_work_whatever_the_folders_and_the_config_are_called(tiny: Path, tmp_path: Path) -> None:
+    copy, root, name = tmp_path / "a clone's $(copy)", "results/it's mine", "it's mine"
+    duplicate(tiny, copy)
+    (copy / ROOT).rename(copy / root)
+    config = copy / f"workflow/config/{name}.yaml"
+    config.write_text(
+        (copy / "workflow/config/tiny.yaml").read_text().replace(f"results: {ROOT}\n", f'results: "{root}"\n')
+    )
+    shutil.rmtree(copy / ".snakemake")
+    before = (copy / root / PROBE).read_bytes()
+
+    def refused(*targets: str) -> str:
+        result = run_snakemake(copy, *targets, config=name)
+        output = result.stdout + result.stderr
+        assert result.returncode == 1 and "Traceback" not in output, output
+        (command,) = set(re.findall(r"to rebuild (?:it|them): (.*), then run the same snakemake command again", output))
+        return f"source .venv/bin/activate; {command}"
+
+    cut(copy / root / "representations/mnist/cat2/val.h5")
+    (copy / root / PROBE).unlink()
+    subprocess.run(["bash", "-ec", refused(f"{root}/{PROBE}")], cwd=copy, check=True)
+    snakemake(copy, f"{root}/{PROBE}", config=name)
+    assert (copy / root / PROBE).read_bytes() == before
+
+    shutil.rmtree(copy / ".snakemake")
+    with edited(config, *WEIGHT_DECAYS):
+        subprocess.run(["bash", "-eo", "pipefail", "-c", refused()], cwd=copy, check=True)
+        assert planned_jobs(copy, config=name).items() >= {"probe": 14, "ensemble": 4}.items()
 
 
 def test_results_alone_of_the_same_plan_are_taken(copy: Path) -> None:

@@ -1,10 +1,13 @@
 """Splits and the fetching of data."""
 
+import re
+import subprocess
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import CLONE
 
 from rrl import fetch as fetching
 from rrl.artifacts.provenance import read_card
@@ -105,11 +108,12 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
         open_part("fashion-mnist", "train", tmp_path)
 
 
-def test_data_that_was_deleted_comes_back_with_the_command_of_the_message(tiny: Path, tmp_path: Path) -> None:
-    card = read_card(tiny / "results/tiny/targets/mnist.json")
+def test_data_that_were_deleted_come_back_with_the_command_of_the_message(tiny: Path, tmp_path: Path) -> None:
+    card, data = read_card(tiny / "results/tiny/targets/mnist.json"), tmp_path / "it's my data"
     with pytest.raises(UserError, match="mnist_5k.csv.gz: missing") as caught:
-        load_split(card, "test", tmp_path / "data")
-    command = str(caught.value).partition("then: ")[2].split()
-    assert command[:3] == ["python", "-m", "rrl.fetch"]
-    fetching.main(command[3:])
-    assert len(load_split(card, "test", tmp_path / "data").labels) == 4700
+        load_split(card, "test", data)
+    command = str(caught.value).partition("then: ")[2]
+    with pytest.raises(UserError, match=f"mnist_5k.csv.gz: missing; to fetch it: {re.escape(command)}$"):
+        open_part("mnist-5k", "all", data)
+    subprocess.run(["bash", "-ec", f"source .venv/bin/activate; {command}"], cwd=CLONE, check=True)
+    assert len(load_split(card, "test", data).labels) == 4700
