@@ -15,6 +15,7 @@ from filelock import FileLock
 
 CLONE = Path(__file__).resolve().parents[2]
 SHARED = CLONE / ".cache/tests"
+PRISTINE = ".pristine"  # beside a shared folder: what is copied, as processes that read the former write caches there
 UNUSED = 86_400  # seconds after which no run of the tests still has a shared clone
 
 
@@ -38,7 +39,8 @@ def copy_clone(folder: Path) -> Path:
 
 def duplicate(folder: Path, other: Path) -> Path:
     """A copy of a folder, links and times included, that may be changed."""
-    subprocess.run(["cp", "-a", folder, other], check=True)
+    pristine = folder.with_name(folder.name + PRISTINE)
+    subprocess.run(["cp", "-a", pristine if pristine.exists() else folder, other], check=True)
     return other
 
 
@@ -65,9 +67,12 @@ def shared(name: str, make: Callable[[Path], object]) -> Path:
             for old in SHARED.glob(f"{name.partition('-')[0]}-*"):
                 if time.time() - old.stat().st_mtime > UNUSED:
                     shutil.rmtree(old)
-            shutil.rmtree(partial, ignore_errors=True)
+            for unfinished in (partial, folder.with_name(name + PRISTINE)):
+                shutil.rmtree(unfinished, ignore_errors=True)
             partial.mkdir()
             make(partial)
+            partial.rename(folder.with_name(name + PRISTINE))
+            duplicate(folder.with_name(name + PRISTINE), partial)
             partial.rename(folder)
         folder.touch()
     return folder

@@ -6,10 +6,13 @@ Python's random bytes and no product rounds; pictures are not compressed, as the
 
 import math
 import random
+import re
+import shlex
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,9 +27,12 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from rrl.trunks.architectures import build_trunk
-from tests.helpers.clones import copy_clone, shared, snakemake
+from tests.helpers.clones import CLONE, copy_clone, shared, snakemake
 from tests.helpers.paper_data import make_imagenet
 
+DECLARED = re.compile(r'ommand\("(\w+)", __doc__\)')  # Command, or probe_command
+STAGES = sorted({name for path in (CLONE / "rrl").glob("*.py") for name in DECLARED.findall(path.read_text())})
+MAINS = [*STAGES, "download"]  # whose flags people type too
 CONFIG = Path("workflow/config/smoke.yaml")
 RESULTS = Path("results/smoke")
 INPUTS = Path(".cache/smoke")
@@ -84,6 +90,32 @@ def run_smoke(folder: Path) -> None:
             **environment,
         )
     (folder / "smoke.log").write_text(said)
+
+
+INFO = r"(?: .*\n)*"
+JOB = re.compile(
+    rf"^(?:local)?rule (\w+):\n{INFO}    output: (.*)\n{INFO}Shell command: \S+ -m rrl\.(\w+) (.*) 2> \S+$",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A job: its rule, the files that it made, and its command line."""
+
+    rule: str
+    made: tuple[Path, ...]
+    stage: str
+    words: tuple[str, ...]
+
+
+def ran(smoke: Path) -> list[Ran]:
+    """All jobs of the finished smoke experiment."""
+    found = JOB.findall((smoke / "smoke.log").read_text())
+    return [
+        Ran(rule, tuple(Path(file.split()[0]) for file in made.split(", ")), stage, tuple(shlex.split(words)))
+        for rule, made, stage, words in found
+    ]
 
 
 class Handler(SimpleHTTPRequestHandler):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CLONE
 
 from rrl import fetch as fetching
 from rrl.artifacts.provenance import read_card
@@ -16,6 +15,7 @@ from rrl.fetch import fetch
 from rrl.target import split_images
 from rrl.targets.datasets import open_part
 from rrl.targets.images import load_split
+from tests.helpers.clones import CLONE
 
 LABELS = {"train": [i % 4 for i in range(400)], "test": [i % 4 for i in range(80)]}
 

@@ -1,0 +1,47 @@
+"""Each stage's `main` in this process makes the bytes that the workflow made."""
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import rrl.trunks.checkpoints
+from rrl.training.device import prepare
+from tests.helpers.clones import duplicate
+from tests.helpers.smoke import MAINS, ran, smoke_inputs
+
+
+@pytest.fixture(scope="module")
+def copy(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In which the stages run again."""
+    return duplicate(smoke, tmp_path_factory.mktemp("smoke") / "clone")
+
+
+@pytest.fixture
+def in_copy(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """This process works there, with its registry of checkpoints, as a job of the workflow does."""
+    monkeypatch.chdir(copy)
+    monkeypatch.setattr(rrl.trunks.checkpoints, "FOLDER", copy / "rrl/trunks")
+    monkeypatch.setattr(rrl.trunks.checkpoints, "PINS", copy / "rrl/trunks/checkpoint_pins.json")
+    threads = torch.get_num_threads()
+    with smoke_inputs(copy) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        rrl.trunks.checkpoints.checkpoints.cache_clear()
+        yield copy
+    rrl.trunks.checkpoints.checkpoints.cache_clear()
+    prepare(threads)
+
+
+@pytest.mark.parametrize("stage", MAINS)
+def test_a_stage_makes_the_same_bytes_in_this_process(smoke: Path, in_copy: Path, stage: str) -> None:
+    job = min((job for job in ran(smoke) if job.stage == stage), key=lambda job: len(job.words))
+    for path in job.made:
+        path.unlink()
+    importlib.import_module(f"rrl.{stage}").main(job.words)
+    for path in job.made:
+        assert path.exists(), path
+        if not path.name.endswith(".run.json"):  # times, and the host
+            assert path.read_bytes() == (smoke / path).read_bytes(), path
