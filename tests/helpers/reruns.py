@@ -562,6 +562,17 @@ MODULES = {
 
 CASES = [case for pair in PAIRS for case in pair] + MORE
 
+# Of `make test`: one of each way in which Snakemake can come to rerun a job, or not: code, text and attributes of a rule, settings,
+# content of a card, times, missing files, another place.
+CHOSEN = [
+    "comments in every module", "threads of a rule", "a profile with threads, memory and time",
+    "another spelling of a number", "a representation that no table shows", "all files of features touched",
+    "features deleted, as nothing is to be made of them", "all targets touched", "all records touched",
+    "every file touched, those above 20 kB taken for large", "everything moved to another place, without times",
+    "everything but `.snakemake` moved to another place, with times",
+]  # fmt: skip
+CHOSEN_PAIRS = [pair for pair in PAIRS if pair[0].what in CHOSEN]
+
 
 def plans(cases: Iterable[Case], tiny: Path, root: Path) -> dict[str, set[str] | Exception]:
     """What Snakemake would run in each case, or why that could not be seen; two cases at a time, each in a copy of its

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 import rrl.trunks.checkpoints
+from rrl.artifacts.provenance import read_card
+from rrl.experiment.config import load_config
+from rrl.experiment.plan import Plan
 from rrl.training.device import prepare
 from tests.helpers.clones import duplicate
-from tests.helpers.smoke import MAINS, ran, smoke_inputs
+from tests.helpers.smoke import CONFIG, MAINS, RESULTS, ran, smoke_inputs
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +37,14 @@ def in_copy(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield copy
     rrl.trunks.checkpoints.checkpoints.cache_clear()
     prepare(threads)
+
+
+def test_every_card_has_the_key_of_the_plan(in_copy: Path) -> None:
+    pins = yaml.safe_load(Path("workflow/pins.yaml").read_text())
+    plan = Plan(load_config(yaml.safe_load(CONFIG.read_text()), []), pins)
+    assert len(plan.jobs) > 50
+    for job in plan.jobs:
+        assert read_card(RESULTS / f"{job.artifact}.json").key == job.key, job.artifact
 
 
 @pytest.mark.parametrize("stage", MAINS)

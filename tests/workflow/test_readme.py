@@ -1,4 +1,4 @@
-"""The commands of the README and CONTRIBUTING run, where tiny was run before; tests/long has all pages, from nothing."""
+"""The commands of the README and CONTRIBUTING run, where tiny was run before; tests/long has those of the docs."""
 
 import re
 import subprocess

@@ -1,6 +1,6 @@
 """What reruns after a change: some pairs through Snakemake, every module by the keys of its jobs.
 
-tests/long/test_every_rerun.py has all pairs.
+tests/long/test_more_reruns.py has the other pairs.
 """
 
 import ast
@@ -13,18 +13,7 @@ import pytest
 from rrl.artifacts import code_version as versions
 from rrl.experiment.plan import Plan
 from tests.helpers.clones import CLONE
-from tests.helpers.reruns import CASES, MODULES, PAIRS, PINS, TINY, Case, check, plans, rows
-
-# One of each way in which Snakemake can come to rerun a job, or not: code, text and attributes of a rule, settings,
-# content of a card, times, missing files, another place.
-CHOSEN = [
-    "comments in every module", "threads of a rule", "a profile with threads, memory and time",
-    "another spelling of a number", "a representation that no table shows", "all files of features touched",
-    "features deleted, as nothing is to be made of them", "all targets touched", "all records touched",
-    "every file touched, those above 20 kB taken for large", "everything moved to another place, without times",
-    "everything but `.snakemake` moved to another place, with times",
-]  # fmt: skip
-CHOSEN_PAIRS = [pair for pair in PAIRS if pair[0].what in CHOSEN]
+from tests.helpers.reruns import CASES, CHOSEN, CHOSEN_PAIRS, MODULES, PAIRS, PINS, TINY, Case, check, plans, rows
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rrl.artifacts.provenance import read_card
-from rrl.experiment.config import load_config
-from rrl.experiment.plan import Plan
 from rrl.experiment.schema import Config
 from tests.helpers.clones import CLONE, duplicate, planned_jobs, snakemake
-from tests.helpers.smoke import CONFIG, MAINS, RESULTS, STAGES, Ran, make_inputs, ran
+from tests.helpers.smoke import CONFIG, MAINS, STAGES, Ran, make_inputs, ran
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +49,3 @@ def test_a_second_run_has_nothing_to_do(smoke: Path, tmp_path: Path) -> None:
     folder = duplicate(smoke, tmp_path / "clone")
     assert "Nothing to be done" in snakemake(folder, config="smoke", quiet=False)
     assert planned_jobs(folder, config="smoke") == {}
-
-
-def test_every_card_has_the_key_of_the_plan(smoke: Path) -> None:
-    pins = yaml.safe_load((CLONE / "workflow/pins.yaml").read_text())
-    plan = Plan(load_config(yaml.safe_load((CLONE / CONFIG).read_text()), []), pins)
-    assert len(plan.jobs) > 50
-    for job in plan.jobs:
-        assert read_card(smoke / RESULTS / f"{job.artifact}.json").key == job.key, job.artifact
