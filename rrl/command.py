@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from rrl.artifacts.code_version import code_version
+from rrl.artifacts.files import is_full
 from rrl.artifacts.provenance import Card, Job, read_card, remake
 from rrl.errors import UserError
 
@@ -128,22 +129,38 @@ def _say(*lines: str) -> NoReturn:
     sys.exit(1)
 
 
-def in_words(error: OSError) -> str:
+def in_words(error: Exception) -> str:
     """What the operating system refuses, in one line."""
-    what = str(error) if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
+    name = getattr(error, "filename", None)
+    place = "" if name is None else f"{os.fsdecode(name)}: "
+    if is_full(error):
+        return f"{place}no space left on the disk; make room, then run the same command again"
+    what = f"{place}{error.strerror}" if place and isinstance(error, OSError) else str(error)
     return f"{what}; fix that, then run the same command again"
+
+
+def _end_output() -> None:
+    """Whoever reads the output has gone, or its disk is full: Python would try to write what is left of it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(main: Callable[[Sequence[str] | None], None]) -> None:
     """Call a stage's main; a mistake of the user, or what the operating system refuses, is one line, exit status 1."""
     try:
         main(None)
+        sys.stdout.flush()
     except UserError as error:
         _say(*map(str, error.args))
     except BrokenPipeError:  # whoever reads the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _end_output()
         sys.exit(1)
-    except OSError as error:
+    except Exception as error:
+        if not (isinstance(error, OSError) or is_full(error)):
+            raise
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _end_output()
         _say(in_words(error))
     finally:
         if "LOCAL_RANK" in os.environ:  # set by torchrun

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from rrl.artifacts.files import space_for
 from rrl.command import run
 from rrl.errors import UserError
 from rrl.experiment.references import allowed
@@ -27,12 +28,13 @@ def download(file: str, folder: Path) -> Path:
     name, checkpoint = _entry(file)
     path = folder / file
     try:
-        if not _is_there(path):
-            folder.mkdir(parents=True, exist_ok=True)
-            with locked(folder / name):
-                if not _is_there(path):
-                    _fetch(name, checkpoint, file, folder)
-        check(file, path)
+        with space_for(path):
+            if not _is_there(path):
+                folder.mkdir(parents=True, exist_ok=True)
+                with locked(folder / name):
+                    if not _is_there(path):
+                        _fetch(name, checkpoint, file, folder)
+            check(file, path)
     except OSError as error:
         raise UserError(
             f"{error.filename or path}: {error.strerror or error}; needed to download and check {path}; "

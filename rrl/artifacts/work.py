@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from rrl.artifacts.files import space_for
 from rrl.errors import UserError
 
 
@@ -21,18 +22,19 @@ def claim(root: Path, artifact: str, key: str) -> Iterator[Path]:
     """The folder of this job's unfinished files below the results root; removed when the block ends well.
 
     key : digest of everything that decides the content. Another key never sees these files.
-    Raises UserError if another process holds the folder.
+    Raises UserError if another process holds the folder, or where there is no space for what is written in the block.
     """
     folder = folder_of(root, artifact, key)
-    folder.mkdir(parents=True, exist_ok=True)
     owner = folder / "owner"
     lock = FileLock(folder.with_name(folder.name + ".lock"), timeout=0)
     try:
-        with lock:
-            owner.write_text(f"process {getpid()} on {socket.gethostname()}\n")
-            yield folder
-            shutil.rmtree(folder)
-            Path(lock.lock_file).unlink(missing_ok=True)
+        with space_for(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with lock:
+                owner.write_text(f"process {getpid()} on {socket.gethostname()}\n")
+                yield folder
+                shutil.rmtree(folder)
+                Path(lock.lock_file).unlink(missing_ok=True)
     except Timeout:
         raise UserError(
             f"{folder}: in use by {owner.read_text().strip()}; wait for it or end it, then run again"

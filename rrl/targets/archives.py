@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from rrl.errors import UserError
+from rrl.artifacts.files import check_space
 
 PIECE = 1 << 16  # bytes
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
@@ -21,13 +21,6 @@ DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, 
 
 class Refused(Exception):
     """Why a source did not give the file, for good."""
-
-
-def check_space(path: Path, needed: int) -> None:
-    """Raises UserError unless `needed` bytes are free where a file is written."""
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise UserError(f"{path}: needs {needed} more bytes, free are {free}; free some space, then run again")
 
 
 def reason(error: Exception) -> str:

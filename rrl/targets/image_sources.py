@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 from PIL import Image
 
+from rrl.artifacts.files import space_for
 from rrl.errors import UserError
 from rrl.targets.pictures import EXTENSIONS, Unreadable, read_picture
 
@@ -259,7 +260,8 @@ def _torchvision(source: str, data_root: Path) -> Source:
     for split in ("train", "test") if "train" in parameters else ("train", "val", "valid", "test"):
         chosen = {"train": split == "train"} if "train" in parameters else {"split": split}
         try:
-            dataset = kind(**options, **chosen)
+            with space_for(Path(options["root"], name)):
+                dataset = kind(**options, **chosen)
         except ValueError:
             continue  # a data set without this part
         except (OSError, RuntimeError) as error:

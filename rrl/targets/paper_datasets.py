@@ -16,6 +16,7 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
+from rrl.artifacts.files import space_for
 from rrl.errors import UserError
 from rrl.targets.image_sources import Item, Open, Reference, Source
 from rrl.targets.imagenet import open_imagenet
@@ -175,10 +176,11 @@ def _download(kind: Any, root: Path) -> None:
 
     failure = ""
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f"{kind.filename}.lock"):
-            if _broken(kind, root):
-                download_and_extract_archive(kind.url, str(root), filename=kind.filename, md5=kind.tgz_md5)
+        with space_for(root / kind.filename):
+            root.mkdir(parents=True, exist_ok=True)
+            with FileLock(root / f"{kind.filename}.lock"):
+                if _broken(kind, root):
+                    download_and_extract_archive(kind.url, str(root), filename=kind.filename, md5=kind.tgz_md5)
     except (OSError, RuntimeError, ValueError) as error:
         failure = f", and not to be had from {kind.url} ({' '.join(str(error).split())})"
     if broken := _broken(kind, root):

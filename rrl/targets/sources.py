@@ -7,9 +7,9 @@ from pathlib import Path
 
 import requests
 
-from rrl.artifacts.files import read_json, write_json
+from rrl.artifacts.files import check_space, read_json, write_json
 from rrl.bars import Bar, write_line
-from rrl.targets.archives import Refused, check_space, reason
+from rrl.targets.archives import Refused, reason
 
 ATTEMPTS = 6  # in a row, of which at most the first got further than any before
 FIRST_WAIT = 1.0  # seconds before the second attempt; doubled for each one after it

@@ -19,7 +19,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from rrl.artifacts.files import sha256_of_file
+from rrl.artifacts.files import is_full, sha256_of_file
 from rrl.artifacts.provenance import Job
 from rrl.artifacts.work import claim, folder_of
 from rrl.bars import write_line
@@ -154,9 +154,12 @@ class Saved(Unsaved):
         try:
             self._write()
             outcome = f"saved at epoch {self.at.epoch + 1}, step {self.at.step}, in {self.folder}"
-        except OSError as error:  # a full disk costs the save, not the training
+        except Exception as error:  # a full disk costs the save, not the training
+            if not (isinstance(error, OSError) or is_full(error)):
+                raise
             (self.folder / PARTIAL).unlink(missing_ok=True)
-            outcome = f"{self.folder}: could not save ({error})"
+            cause = error if isinstance(error, OSError) else error.__context__ or error  # torch hides the OSError
+            outcome = f"{self.folder}: could not save ({cause})"
             write_line(outcome)
         self.saved = time.monotonic()
         return outcome

@@ -4,10 +4,13 @@ import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 
+from rrl.artifacts.files import space_for
 from rrl.errors import UserError
 from rrl.trunks.architecture_names import parse_architecture
 from rrl.trunks.architectures import TIMM, Trunk, timm_trunk, torchvision_trunk
@@ -43,10 +46,11 @@ def pretrained_trunk(arch: str) -> Trunk:
     expected_shapes(arch)
     try:
         if library == "timm":
-            with _hub_asked_once():
+            with _hub_asked_once() as cache, space_for(cache):
                 trunk = timm_trunk(name, None, pretrained=True)
         else:
-            trunk = torchvision_trunk(name, pretrained=True)
+            with space_for(Path(torch.hub.get_dir(), "checkpoints")):
+                trunk = torchvision_trunk(name, pretrained=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
@@ -61,9 +65,9 @@ def pretrained_trunk(arch: str) -> Trunk:
 
 
 @contextmanager
-def _hub_asked_once() -> Iterator[None]:
+def _hub_asked_once() -> Iterator[Path]:
     """Where there is no internet, the client of timm's hub asks six times for each of two files: a minute, or many.
-    So it is asked for one answer first; without one, only its cache is looked at."""
+    So it is asked for one answer first; without one, only its cache is looked at, which this gives."""
     from huggingface_hub import constants, get_session
 
     before = constants.HF_HUB_OFFLINE
@@ -72,7 +76,7 @@ def _hub_asked_once() -> Iterator[None]:
     except Exception:  # of the library that it asks with
         constants.HF_HUB_OFFLINE = True
     try:
-        yield
+        yield Path(constants.HF_HUB_CACHE)
     except OSError as error:
         if constants.HF_HUB_OFFLINE:
             missing = f"{constants.ENDPOINT} does not answer, and they are not in {constants.HF_HUB_CACHE}"

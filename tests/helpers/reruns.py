@@ -454,6 +454,7 @@ MODULES = {
     "artifacts/code_version": "",
     "artifacts/features": "distill extract represent probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble similarity figure",
     "artifacts/files": ALL,
+    "artifacts/hdf5": "distill extract represent probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble similarity figure",
     "artifacts/logits": "probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble figure",
     "artifacts/members": "extract represent probe lbfgs_probe best_subset finetune two_stage ensemble",
     "artifacts/provenance": ALL,

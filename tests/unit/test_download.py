@@ -276,7 +276,7 @@ def test_wrong_size_is_seen_before_the_download(site: Site, folder: Path) -> Non
 def test_no_space(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 90, 10))
     message = refusal(FILE, folder)
-    assert f"{folder / FILE}.partial: needs 1000003 more bytes, free are 10" in message
+    assert f"{folder / FILE}.partial: no space left on the disk: it needs 1,000,003 bytes, 10 are free" in message
     assert left(folder) == set()
 
 
@@ -531,7 +531,7 @@ def test_an_archive_that_there_was_no_space_to_unpack_is_kept(
 
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", usage)
-        assert f"needs {sum(map(len, RUNS))} more bytes, free are 10" in refusal(RUNS[0], folder)
+        assert f"it needs {sum(map(len, RUNS))} bytes, 10 are free" in refusal(RUNS[0], folder)
     assert left(folder) == {"runs.archive.partial", "runs.archive.partial.json"}
     download(RUNS[0], folder)
     assert site.statuses == [200, 416] and left(folder) == set(RUNS)
@@ -574,7 +574,7 @@ def test_google_drive_wrong_size_and_no_space(site: Site, folder: Path, monkeypa
     assert "has 1000003 bytes, pinned are 10" in refusal(FILE, folder)
     forget_pins()
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 90, 10))
-    assert "free are 10" in refusal(FILE, folder)
+    assert "bytes, 10 are free" in refusal(FILE, folder)
     assert left(folder) == set()
 
 

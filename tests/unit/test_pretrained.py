@@ -242,6 +242,17 @@ def test_timms_weights_are_downloaded_from_a_hub_that_answers(tmp_path: Path, hu
     same(torch.load(tmp_path / "features.pt"), expected)
 
 
+def test_a_cache_on_a_full_disk_is_one_message(tmp_path: Path, hub: tuple[str, list[str]]) -> None:
+    """Needs root, to mount a small disk."""
+    (tmp_path / "hub").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", tmp_path / "hub"], check=True)
+    try:
+        *_, error = in_a_process(tmp_path, HF_ENDPOINT=hub[0], NO_PROXY="127.0.0.1").splitlines()
+    finally:
+        subprocess.run(["umount", tmp_path / "hub"], check=True)
+    assert error.startswith(f"Error: {tmp_path}/hub/hub: no space left on the disk: it needs more than there is")
+
+
 # How images become inputs
 
 

@@ -235,18 +235,16 @@ def test_a_state_that_was_cut_off_while_it_was_written_is_not_seen(
     assert stages.taken("pretrain") == stages.expected["pretrain"]
 
 
-def test_a_full_disk_costs_the_save_only(
+def test_a_full_disk_costs_the_saves_only(
     stages: Stages, stop: Stop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(state: Any, file: Any) -> None:
-        file.write(b"some")
-        raise OSError(28, "No space left on device")
-
+    """tests/long/test_full_disk.py fills a real one."""
+    save = torch.save
     monkeypatch.setattr(training_state, "SECONDS", 0.0)
-    monkeypatch.setattr("torch.save", full)
+    monkeypatch.setattr("torch.save", lambda state, file: save(state, open("/dev/full", "wb", buffering=0)))
     stop()
     stages.run("pretrain")
-    assert ": could not save ([Errno 28] No space left on device)\n" in capsys.readouterr().err
+    assert ": could not save (" in capsys.readouterr().err
     assert stages.taken("pretrain") == stages.expected["pretrain"]
 
 
