@@ -10,8 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from docs import reference
+from rrl.experiment.config import load_config
+from rrl.experiment.plan import Plan
 from tests.helpers.clones import CLONE
 
 PAGES = [*sorted(CLONE.glob("*.md")), *sorted((CLONE / "docs").glob("*.md"))]
@@ -78,6 +81,37 @@ def test_the_messages_are_those_of_the_code() -> None:
     for message in set(shown) - of_snakemake:
         for part in message.split("..."):
             assert part.strip(" ;:") in code, message
+
+
+YAML = [
+    (page.name, number, block)
+    for page in PAGES
+    for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL))
+]
+
+
+def pasted(page: str, block: str) -> Plan:
+    """The config that a page is about, with a block of it in place: its entries are new, or replace those of their name."""
+    config = CLONE / ("workflow/config/demo.yaml" if page == "workflow.md" else "config.yaml")
+    content, sections = yaml.safe_load(config.read_text()), yaml.safe_load(block)
+    for section, entries in sections.items() if set(sections) <= set(content) else [("networks", sections)]:
+        content[section] |= entries
+    return Plan(load_config(content, []), yaml.safe_load((CLONE / "workflow/pins.yaml").read_text()))
+
+
+@pytest.mark.parametrize(("page", "number", "block"), YAML, ids=[f"{page}-{number}" for page, number, _ in YAML])
+def test_blocks_of_a_config_can_be_pasted_into_one(page: str, number: int, block: str) -> None:
+    assert pasted(page, block).jobs
+
+
+def test_the_student_of_the_page_is_that_of_the_papers_tables() -> None:
+    ((_, _, block),) = [of for of in YAML if of[0] == "paper.md"]
+    plan = pasted("paper.md", block)
+    (student,) = [job for job in plan.jobs if job.stage == "distill"]
+    assert student.artifact == "networks/distill5-s10"
+    inputs = {source.artifact for table in ("table1", "table2") for source in plan.table(table).inputs}
+    for transfer in ("linear_probe", "finetune"):
+        assert f"records/cifar10/distill5-s10/{transfer}" in inputs
 
 
 # The words of docs/method.md for the transfers of the list.
