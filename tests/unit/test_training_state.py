@@ -241,9 +241,10 @@ def test_a_full_disk_costs_the_saves_only(
     """tests/long/test_full_disk.py fills a real one."""
     save = torch.save
     monkeypatch.setattr(training_state, "SECONDS", 0.0)
-    monkeypatch.setattr("torch.save", lambda state, file: save(state, open("/dev/full", "wb", buffering=0)))
-    stop()
-    stages.run("pretrain")
+    with open("/dev/full", "wb", buffering=0) as full:
+        monkeypatch.setattr("torch.save", lambda state, file: save(state, full))
+        stop()
+        stages.run("pretrain")
     assert ": could not save (" in capsys.readouterr().err
     assert stages.taken("pretrain") == stages.expected["pretrain"]
 
