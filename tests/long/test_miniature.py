@@ -1,4 +1,4 @@
-"""The paper's whole graph in miniature: real JPEG trees, iNaturalist's lists, CIFAR's batches; every rule and table."""
+"""The paper's whole graph in miniature: real JPEG trees, iNaturalist's lists, CIFAR's batches; every table of the paper."""
 
 from collections import Counter
 from collections.abc import Iterator
