@@ -38,14 +38,18 @@ rm -rf .venv
 # Without pip of its own, as Debian and Ubuntu leave ensurepip out of python3: the lock brings it.
 "$python" -m venv --without-pip .venv
 install() { "$python" -m pip --python .venv/bin/python --disable-pip-version-check install --no-deps "$@"; }
-lock=requirements.lock
+# Entries of the lock, each a line and the indented ones after it: those of some names (1), or of all others (0).
+entries() { awk -v wanted="$1" -v names="^($2)==" '/^[^ #]/ { chosen = ($0 ~ names) == wanted } chosen' requirements.lock; }
 if [ "$torch" = cpu ]; then
-    lock=.venv/requirements-cpu.lock
-    # An entry is a line of its own and the indented lines that follow.
-    awk '/^[^ #]/ { other = /^(torch|torchvision|nvidia|cuda|triton)/ } !other' requirements.lock >$lock
+    entries 0 'torch|torchvision|nvidia[^=]*|cuda[^=]*|triton' >.venv/requirements.lock
     echo "Not checked: the sha256 of torch and torchvision, whose CPU wheels are not those of requirements.lock."
     install --index-url https://download.pytorch.org/whl/cpu $(grep -oE '^(torch|torchvision)==[^ ]+' requirements.lock)
+else
+    cp requirements.lock .venv/requirements.lock
 fi
-install --require-hashes --requirement $lock
+# What has no wheel is built by the setuptools of the lock, not by one that pip would fetch unchecked.
+entries 1 setuptools >.venv/setuptools.lock
+install --quiet --require-hashes --requirement .venv/setuptools.lock
+install --no-build-isolation --require-hashes --requirement .venv/requirements.lock
 install --quiet --no-build-isolation --editable .
 .venv/bin/python -m pip check
