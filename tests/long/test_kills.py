@@ -17,7 +17,8 @@ LATE = ("merge", "two_stage", "averaged_head", "ensemble", "similarity", "collec
 def test_killed_fifty_times_the_results_are_those_of_an_undisturbed_run(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In two clones at once, as starting Snakemake keeps one core busy; each hits half of the stages."""
+    """In two clones at once, as starting Snakemake keeps one core busy; each hits half of the stages. The undisturbed run
+    was in another folder and under another hash seed."""
     harnesses = []
     for seed, aimed in enumerate((EARLY, LATE)):
         (tmp_path / str(seed)).mkdir()
