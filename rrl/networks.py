@@ -9,14 +9,14 @@ import json
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from rrl.artifacts.files import sha256_of_file
+from rrl.artifacts.files import canonical_json, complete, sha256_of_file
 from rrl.errors import UserError
 from rrl.trunks.architectures import Trunk, build_trunk
 from rrl.trunks.checkpoint_formats import read_checkpoint
-from rrl.trunks.stored_networks import restore, write_tensors
+from rrl.trunks.stored_networks import restore
 
 
 def build(arch: str, *, image_size: int | None = None) -> Trunk:
@@ -45,7 +45,11 @@ def convert(source: str | Path, destination: str | Path, *, arch: str, format: s
     plain = {
         key: (value.float() if value.is_floating_point() else value).contiguous() for key, value in tensors.items()
     }
-    write_tensors(Path(destination), plain, about)
+    with complete(Path(destination)) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode
+        save_file(plain, partial, metadata={"rrl": canonical_json(about)})  # not put together in memory
+        partial.chmod(mode)  # safetensors leaves a file of its own to its owner alone
 
 
 def load(path: str | Path, *, image_size: int | None = None) -> Trunk:

@@ -49,14 +49,6 @@ def resize_position_embeddings(embeddings: Tensor, count: int) -> Tensor:
     return torch.cat([embeddings[:, :1], grid.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> str:
-    """Write a file of a network, `about` beside the tensors; the file's sha256."""
-    content = save(tensors, metadata={"rrl": canonical_json(about)})
-    with complete(path, len(content)) as partial:
-        partial.write_bytes(content)
-    return sha256(content).hexdigest()
-
-
 def save_network(
     job: Job, card: Path, name: str, modules: dict[str, Any], arch: str, origin: str, seed: int, facts: dict[str, Any]
 ) -> None:
@@ -75,11 +67,13 @@ def save_network(
             f"{name}: {wild[0]} holds numbers that are not finite, so the network is of no use; lower learning_rate, "
             "or look at where it came from"
         )
-    digest = write_tensors(card.with_suffix(".safetensors"), tensors, about)
+    content = save(tensors, metadata={"rrl": canonical_json(about)})
+    with complete(card.with_suffix(".safetensors"), len(content)) as partial:
+        partial.write_bytes(content)
     trunk = modules["trunk"]
     about_trunk = {"parameters": parameter_count(trunk), "feature_dim": trunk.feature_dim}
     facts = {**facts, **about_trunk, "arch": arch, "origin": origin, "seed": seed}
-    job.write_card(card, f"networks/{name}", digest, facts)
+    job.write_card(card, f"networks/{name}", sha256(content).hexdigest(), facts)
 
 
 def load_trunk(card: Card, transform: Transform) -> Trunk:
