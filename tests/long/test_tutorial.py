@@ -36,9 +36,10 @@ def answer(said: list[str]) -> str:
 
 
 def lines_of(followed: tuple[Path, list[str]]) -> tuple[list[str], list[str]]:
-    """What the page shows, and what the command printed."""
+    """What the page shows, and what the command printed; it is that of this clone, followed in another."""
     (shown,) = [text for kind, text in BLOCKS if kind == "text"]
-    return shown.splitlines(), answer(followed[1]).splitlines()
+    printed = answer(followed[1]).replace(f" --snakefile {CLONE}/Snakefile", "")
+    return shown.splitlines(), printed.splitlines()
 
 
 def test_the_page_shows_what_the_command_prints(followed: tuple[Path, list[str]]) -> None:
