@@ -74,7 +74,7 @@ test: setup
 # What its tests need beyond `make setup` is installed first, or named.
 test-long: setup
 	@bash tests/long/needs.sh
-	@$(BIN)/pytest tests/long
+	@$(BIN)/pytest tests/long --numprocesses=logical
 
 test-slurm: setup
 	@$(BIN)/pytest tests/cluster
