@@ -53,10 +53,12 @@ class Movable(Protocol):
 
 
 def on_device(values: Tensor | Movable, device: torch.device) -> Tensor:
-    """Copied there without waiting for it."""
+    """Copied there, where it is not there yet, without waiting for it."""
     if not isinstance(values, Tensor):
         return values.on(device)
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
+    if device.type == "cpu" or values.is_cuda:
+        return values
+    return values.pin_memory().to(device, non_blocking=True)
 
 
 def batches_on_device(
