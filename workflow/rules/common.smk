@@ -22,7 +22,7 @@ from rrl.experiment.plan import Plan
 from rrl.experiment.schema import ImageTarget, PaperTarget, Target
 from rrl.why import card_path, stale
 from snakemake.logging import logger
-from workflow import signals, slurm
+from workflow import fork_server, signals, slurm
 from workflow.failures import Failures
 from workflow.folders import bring_to_present, check_writable
 from workflow.run import Run
@@ -46,7 +46,7 @@ if workflow.exec_mode.name == "DEFAULT":
 RESULTS = PLAN.config.results
 DATA = shlex.quote(PLAN.config.data)
 CHECKPOINTS = PLAN.config.checkpoints
-PYTHON = shlex.quote(sys.executable)
+PYTHON = shlex.join(fork_server.python())
 RUN = Run(workflow, Path(RESULTS))
 if workflow.exec_mode.name == "DEFAULT" and not workflow.output_settings.dryrun:
     logger.addHandler(RUN)
