@@ -1,5 +1,6 @@
 # make setup   the environment, in .venv          make demo   the demo: from nothing to tables and figures
 # make test    checks, in minutes                  make tiny   the smallest experiment, under a minute
+# make claims   the experiment behind what the README claims, on many networks; up to forty minutes (docs/claims.md)
 # make test-long         the checks that take longer: the demo, every page, kills, damage, a browser
 # make test-slurm        the checks that need Slurm, on a cluster of one node that they start and stop
 # make plan CONFIG=config.yaml       what an experiment costs before it runs, by table and in all
@@ -26,7 +27,7 @@ report: CONFIG = workflow/config/demo.yaml
 OLD ?= HEAD
 OLD_PYTHON ?= $(BIN)/python
 
-.PHONY: setup demo tiny test test-long test-slurm plan progress report bench docs accept-refactor
+.PHONY: setup demo tiny claims test test-long test-slurm plan progress report bench docs accept-refactor
 
 setup: .venv/installed
 
@@ -34,10 +35,10 @@ setup: .venv/installed
 	@bash workflow/setup.sh "$(PYTHON)" "$(TORCH)"
 	@touch $@
 
-demo tiny: setup
+demo tiny claims: setup
 	@$(SNAKEMAKE) --configfile workflow/config/$@.yaml
-	@cat results/$@/table2.md; echo; cat results/$@/table1.md
-	@echo; echo "To read them in a browser: make report CONFIG=workflow/config/$@.yaml"
+	@for table in results/$@/table?.md; do cat $$table; echo; done
+	@echo "To read them in a browser: make report CONFIG=workflow/config/$@.yaml"
 
 plan: setup
 	@$(BIN)/python -m rrl.costs "$(CONFIG)"

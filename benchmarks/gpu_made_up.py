@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.ratios import Seconds, interleaved
+from rrl.arithmetic import NATIVE
 from rrl.artifacts.features import create
 from rrl.probing.cached import Columns, Data, OnDisk, open_features
 from rrl.targets.images import Split
@@ -82,7 +83,7 @@ class Machine:
 
     def prepare(self, precision: str) -> None:
         """As a stage does at its start."""
-        prepare(self.cores, precision)
+        prepare(self.cores, NATIVE, precision)
 
     def wait(self) -> None:
         if self.cuda:
@@ -209,7 +210,7 @@ class Loop:
 
     def __init__(self, arch: str, pixels: int, batch: int, steps: int, device: torch.device, precision: str):
         self.steps, self.device, self.mixed = steps, device, precision == "bfloat16"
-        prepare(torch.get_num_threads(), precision)
+        prepare(torch.get_num_threads(), NATIVE, precision)
         self.recipe = Recipe(1, batch, 0.001, 0.9, False, 1e-4, True, {"name": "constant"}, precision)
         torch.manual_seed(0)
         self.network = Network(build_trunk(arch), 1000).to(device).to(memory_format=torch.channels_last)

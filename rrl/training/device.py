@@ -10,6 +10,8 @@ from typing import Any, Protocol, TypeVar, cast
 import torch
 from torch import Tensor
 
+from rrl.arithmetic import PORTABLE
+
 Item = TypeVar("Item")
 AHEAD = 2  # items that are made before they are asked for
 ERROR = 1e-5  # of a product of float32, relative to its largest value
@@ -18,8 +20,9 @@ ERROR = 1e-5  # of a product of float32, relative to its largest value
 PRECISION = "of products and convolutions: float32; tf32 or bfloat16, faster and less exact"
 
 
-def prepare(threads: int, precision: str = "float32") -> torch.device:
-    """Set the number of threads of this process and how float32 numbers are multiplied; the device to compute on.
+def prepare(threads: int, arithmetic: str, precision: str = "float32") -> torch.device:
+    """Set the number of threads of this process and how float32 numbers are multiplied; the device to compute on: a GPU
+    where there is one, but for portable arithmetic.
 
     precision : float32, tf32 or bfloat16. With tf32 a GPU keeps 10 of the 23 bits of each factor, in convolutions and
     in products of matrices. With float32, and in what bfloat16 leaves in float32, it keeps all; torch's default is
@@ -29,7 +32,7 @@ def prepare(threads: int, precision: str = "float32") -> torch.device:
     other, and asking imports a second of unrelated modules.
     """
     torch.set_num_threads(threads)
-    if not torch.cuda.is_available():
+    if arithmetic == PORTABLE or not torch.cuda.is_available():
         _products().fp32_precision = "none"  # torch's own
         if precision == "tf32":
             print("precision tf32: a CPU has none, it computes in float32", file=sys.stderr)
@@ -126,8 +129,9 @@ def ahead(items: Iterable[Item], device: torch.device) -> Iterator[Item]:
             yield cast(Item, item)
 
 
-def multiply_by_onednn() -> None:
-    """On a CPU, float32 products by oneDNN, twice as fast as torch's own, where it rounds no more than they do.
+def multiply_by_onednn(device: torch.device) -> None:
+    """On the CPU, if that is the device, float32 products by oneDNN, twice as fast as torch's own, where it rounds no
+    more than they do.
 
     For stages that multiply large matrices: probes and extraction. In training little is gained, and it would end
     elsewhere, as it does after any other rounding.
@@ -135,7 +139,7 @@ def multiply_by_onednn() -> None:
     torch chooses it only where bfloat16 is allowed inside a product. oneDNN makes use of that on processors with
     units for such products (AMX), hence the look at one.
     """
-    if torch.cuda.is_available() or not torch.backends.mkldnn.is_available():
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return
     products = _products()
     products.fp32_precision = "bf16"
