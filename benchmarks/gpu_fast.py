@@ -77,7 +77,7 @@ def forward(machine: Machine, precision: str) -> Iterator[Row]:
     bare = folded(trunk).to(device=device, dtype=kind).to(memory_format=torch.channels_last)
     there = made.on(device)
     start = time.perf_counter()
-    features_of = for_inference(trunk, precision, device, machine.cuda, batch)
+    features_of = machine.forwards[precision] = for_inference(trunk, precision, device, machine.cuda, batch)
     ours = features_of(there)
     machine.wait()
     took = time.perf_counter() - start
@@ -128,7 +128,7 @@ def extraction(machine: Machine) -> Iterator[Row]:
         )
         for precision in ("tf32", "bfloat16"):
             machine.prepare(precision)
-            features_of = for_inference(trunk, precision, device, machine.cuda, size.batch)
+            features_of = machine.forwards.get(precision) or for_inference(trunk, precision, device, False, size.batch)
             features_of(torch.zeros(size.batch, 3, size.pixels, size.pixels))
             path = machine.folder / "features.h5"
             start = time.perf_counter()

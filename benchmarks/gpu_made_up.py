@@ -65,13 +65,14 @@ SMALL = Size(
 
 @dataclass
 class Machine:
-    """limits : numbers per second that were measured, by name."""
+    """limits : numbers per second that were measured; forwards : compiled forward passes; by name."""
 
     device: torch.device
     size: Size
     folder: Path
     cores: int
     limits: dict[str, float] = field(default_factory=dict)
+    forwards: dict[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
 
     @property
     def cuda(self) -> bool:
