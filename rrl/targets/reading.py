@@ -6,6 +6,7 @@ there are pixels, a quarter of the bytes, which the GPU normalises itself.
 """
 
 import atexit
+import gc
 import itertools
 import signal
 from collections import deque
@@ -85,7 +86,7 @@ class Readers:
         self.loader = DataLoader(
             cast(Any, Chunks(data, transform)), batch_size=None, sampler=cast(Any, self), num_workers=number,
             prefetch_factor=AHEAD, persistent_workers=True, multiprocessing_context="fork", collate_fn=as_it_is,
-            worker_init_fn=without_signals, generator=torch.Generator(),
+            worker_init_fn=begin_work, generator=torch.Generator(),
         )  # fmt: skip
 
     @staticmethod
@@ -147,8 +148,12 @@ def as_it_is(chunk: Any) -> Any:
     return chunk
 
 
-def without_signals(number: int) -> None:
-    """A cluster tells all processes of a job to end. The training ends them itself, once its state is saved."""
+def begin_work(number: int) -> None:
+    """A cluster tells all processes of a job to end. The training ends them itself, once its state is saved.
+
+    And what was there before the fork is never let go of: some of it may be the GPU's, which is not for this process.
+    """
+    gc.freeze()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
