@@ -6,9 +6,11 @@ there are pixels, a quarter of the bytes, which the GPU normalises itself.
 """
 
 import atexit
+import ctypes
 import gc
 import itertools
 import signal
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from rrl.targets.transforms import Transform
 CPU = torch.device("cpu")
 CHUNK = 32  # images that a process makes at once
 AHEAD = 2  # chunks that each process is given before the first is fetched
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h: the signal that a process gets when the thread that forked it ends
 KEPT = 2  # splits whose processes stay: training alternates with evaluation
 
 Wanted = tuple[npt.NDArray[np.int64], str | None]  # positions (B,), and the draw of their augmentation
@@ -149,13 +152,17 @@ def as_it_is(chunk: Any) -> Any:
 
 
 def begin_work(number: int) -> None:
-    """A cluster tells all processes of a job to end. The training ends them itself, once its state is saved.
+    """In a process that makes pixels, before the first.
 
-    And what was there before the fork is never let go of: some of it may be the GPU's, which is not for this process.
+    SIGTERM and SIGINT, which clusters and terminals send to all processes of a job, are left to the job: it ends its
+    readers once its state is saved. If the job is killed they die with it, as they hold its locks. What was there
+    before the fork is never let go of: some of it may be the GPU's, which is not for this process.
     """
     gc.freeze()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def stop_all() -> None:
