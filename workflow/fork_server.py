@@ -22,8 +22,8 @@ from types import ModuleType, TracebackType
 
 VARIABLE = "RRL_FORK_SERVER"  # its value names the socket
 SERVE = "--serve"
-# What stages import, so that their forks need not. Not pyplot, which may pick a backend, nor threadpoolctl, which sets a
-# variable of the environment.
+# What stages import, so that their forks need not. Not pyplot, which may pick a backend, nor threadpoolctl, which sets
+# a variable of the environment.
 LIBRARIES = (
     "torch", "torch.distributed", "torch.fx.experimental.optimization", "torch.nn.parallel", "numpy.ma", "h5py",
     "safetensors.numpy", "safetensors.torch", "PIL.Image", "tqdm", "yaml", "filelock", "pandas", "tabulate",
