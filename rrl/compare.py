@@ -323,7 +323,7 @@ def _data_lines(about: dict[str, Any]) -> Iterator[str]:
 
 
 def _verdict(cat: str, single: str, together: Card, alone: Card) -> str:
-    (entry,) = [entry for entry in compare_records(together, alone) if entry["selection"] == "heldout"]
+    (entry,) = [entry for entry in compare_records(together, [alone]) if entry["selection"] == "heldout"]
     low, high = (100 * bound for bound in entry["difference_interval"])
     difference = 100 * entry["difference"]
     what = (

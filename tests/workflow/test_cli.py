@@ -10,13 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
-from scipy.stats import binomtest, norm
 
 from rrl.artifacts.logits import read_logits
 from rrl.artifacts.provenance import read_card
 from rrl.cli import main
 from rrl.targets.image_sources import open_source
-from rrl.uncertainty import interval, mcnemar, paired_interval
 from tests.helpers.clones import duplicate, edited
 
 
@@ -33,37 +31,6 @@ def call(*words: str | Path) -> Result:
 @pytest.fixture
 def root(tiny: Path) -> Path:
     return tiny / "results/tiny"
-
-
-def test_interval_of_an_accuracy() -> None:
-    """Wilson's formula, written out."""
-    for top1, images in ((0.5, 10), (0.903, 5000), (1.0, 30), (0.0, 30)):
-        z, p = norm.ppf(0.975), round(top1 * images) / images
-        centre, half = p + z**2 / (2 * images), z * np.sqrt(p * (1 - p) / images + z**2 / (4 * images**2))
-        expected = [(centre + sign * half) / (1 + z**2 / images) for sign in (-1, 1)]
-        assert interval(top1, images) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("images", [1, 7, 100, 999])
-def test_interval_is_that_of_scipy_to_the_last_bit(images: int) -> None:
-    for correct in range(images + 1):
-        found = binomtest(correct, images).proportion_ci(0.95, method="wilson")
-        assert interval(correct / images, images) == (found.low, found.high)
-
-
-def test_mcnemar_is_exact() -> None:
-    assert mcnemar(10, 2) == pytest.approx(2 * (1 + 12 + 66) / 2**12)
-    assert mcnemar(0, 0) == mcnemar(7, 7) == 1
-
-
-def test_paired_interval_is_that_of_resampled_images() -> None:
-    random = np.random.default_rng(1)
-    first = random.random(400) < 0.8
-    second = np.where(random.random(400) < 0.9, first, random.random(400) < 0.5)
-    drawn = random.integers(0, 400, (4000, 400))
-    differences = first[drawn].mean(1) - second[drawn].mean(1)
-    assert paired_interval(first, second) == pytest.approx(np.percentile(differences, [2.5, 97.5]), abs=0.006)
-    assert paired_interval(first, first) == (0, 0)
 
 
 def test_a_record_is_shown_with_all_that_is_behind_it(root: Path) -> None:
