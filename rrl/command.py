@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from rrl.artifacts.code_version import code_version
 from rrl.artifacts.files import is_full
@@ -23,13 +23,28 @@ def boolean(text: str) -> bool:
     return text == "true"
 
 
+def boolean_or(word: str) -> Callable[[str], bool | str]:
+    def parsed(text: str) -> bool | str:
+        if text not in ("true", "false", word):
+            raise argparse.ArgumentTypeError(f"{text!r} is none of true, false, {word}")
+        return text if text == word else boolean(text)
+
+    return parsed
+
+
 def count_or_all(text: str) -> int | str:
     return text if text == "all" else int(text)
 
 
 Settings = TypeVar("Settings")
 
-PARSERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: boolean, str: str}
+PARSERS: dict[Any, Callable[[str], Any]] = {
+    int: int,
+    float: float,
+    bool: boolean,
+    str: str,
+    bool | Literal["published"]: boolean_or("published"),
+}
 
 
 class Command:

@@ -17,8 +17,8 @@ Right = npt.NDArray[np.bool_]
 def compare_records(first: Card, others: Sequence[Card]) -> list[dict[str, Any]]:
     """An entry for each number of shots and selection rule that all have; first minus the mean of the others.
 
-    Accuracies are fractions. Of two records the interval is Tango's, with the images that one alone has right and McNemar's p; against the mean
-    of several it is from resampled images, and both of these are None.
+    Accuracies are fractions. The interval of two records is Tango's, and comes with the images that one alone has right
+    and McNemar's p. Against the mean of several records it is from resampled images, and these two are None.
     Raises UserError if one is no record, the test images differ, or they share no shots and rule.
     """
     read = [(card, *_logits(card)) for card in (first, *others)]

@@ -79,8 +79,8 @@ def resampled_interval(
 
     Where few images differ, resamples of them alone hardly vary, and where none does not at all. So two made-up images
     join them, each by itself, with the largest differences there can be, 1 and -1: as Bonett and Price (2012) do with
-    the pairs of two proportions. Where no image differs, those of one group are taken as if each stood by itself: if they
-    all stand or fall together, the interval should be as many times as wide as a group has images.
+    the pairs of two proportions. If no image differs and all images of a group stand or fall
+    together, the interval is too narrow by the size of the groups: nothing that was measured says so.
     """
     count = len(differences)
     place = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]

@@ -12,6 +12,7 @@ torch.optim.SGD (tested to 1e-5).
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from torch.nn.functional import batch_norm, cross_entropy
 
 from rrl.artifacts.features import CHUNK
 
+BatchNorm = bool | Literal["decayed"]
 EPSILON = 1e-5  # of torch.nn.BatchNorm1d
 STATISTICS_MOMENTUM = 0.1  # of torch.nn.BatchNorm1d
 GROUP = 1_000_000  # weights of the heads that one product is made for: what is made of them stays in the caches
@@ -38,7 +40,7 @@ class Heads:
     variance: Tensor
 
     @staticmethod
-    def create(weight: Tensor, bias: Tensor, settings: int, batch_norm: bool) -> "Heads":
+    def create(weight: Tensor, bias: Tensor, settings: int, batch_norm: BatchNorm) -> "Heads":
         """S copies of one initial linear layer, weight (C, D) and bias (C,), in its type and on its device."""
         depth = weight.shape[1]
         return Heads(
@@ -99,11 +101,18 @@ class Sweep:
     """Stochastic gradient descent on the heads of all settings at once.
 
     weight_decays, factors : (S,) per setting; the learning rate of a step is its rate times the factor.
-    Weight decay is on weight and bias of the linear layer, not on the batch norm (protocol of the paper).
+    Weight decay is on weight and bias of the linear layer (protocol of the paper), with batch_norm "decayed" on scale
+    and shift of the batch norm too.
     """
 
     def __init__(
-        self, heads: Heads, weight_decays: Tensor, factors: Tensor, momentum: float, nesterov: bool, batch_norm: bool
+        self,
+        heads: Heads,
+        weight_decays: Tensor,
+        factors: Tensor,
+        momentum: float,
+        nesterov: bool,
+        batch_norm: BatchNorm,
     ):
         self.heads = heads
         self.weight_decays = weight_decays
@@ -145,6 +154,9 @@ class Sweep:
         decay = self.weight_decays[group, None]
         product.addcmul_(decay[:, :, None], weight)
         d_bias.addcmul_(decay, bias)
+        if self.batch_norm == "decayed":
+            for parameter, gradient in zip(parameters[2:], gradients[2:], strict=True):
+                gradient.addcmul_(decay, parameter)
         rates = -rate * self.factors[group]
         for parameter, gradient, velocities in zip(parameters, gradients, self.velocities, strict=True):
             velocity = velocities[group].mul_(self.momentum).add_(gradient)
