@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from rrl.artifacts.code_version import code_version
 from rrl.artifacts.members import Member
 from rrl.artifacts.provenance import plan_key
+from rrl.caveats import known_val, of_val
 from rrl.command import flags
 from rrl.experiment.paper import paper_value
 from rrl.experiment.references import OTHERS, probes_of
@@ -448,7 +449,20 @@ class Plan:
             "columns": [column.model_dump() for column in of.columns],
             "rows": rows,
         }
+        if known := self._known_val(of):
+            layout["remarks"] = [of_val(known)]
         return self._job("table", table, {"layout": layout}, *self.cells(of))
+
+    def _known_val(self, table: Table) -> list[str]:
+        """The methods of a table whose networks were trained on images that the rule heldout picks on."""
+        if "heldout" not in table.selections:
+            return []
+        return [
+            row.method
+            for row in table.rows
+            for cell in self.cells(table.model_copy(update={"rows": [row]}))
+            if known_val(cell.artifact, behind([cell]))
+        ]
 
     def shown(self, table: Table, group: str) -> list[str]:
         """The representations of a group that a table shows."""
