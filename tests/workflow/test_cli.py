@@ -15,6 +15,7 @@ from rrl.artifacts.logits import read_logits
 from rrl.artifacts.provenance import read_card
 from rrl.cli import main
 from rrl.targets.image_sources import open_source
+from rrl.uncertainty import paired_interval
 from tests.helpers.clones import duplicate, edited
 
 
@@ -47,6 +48,11 @@ def test_a_record_is_shown_with_all_that_is_behind_it(root: Path) -> None:
     text = call("show", root / "records/mnist/cat2/linear_probe.json").output
     first = about["results"][0]
     assert f"shots 5, heldout: top-1 {100 * first['top1']:.2f} %, 95 % interval " in text
+    found = re.search(
+        r"picked on val: {[^}]+}; val top-1 (\d+\.\d\d) %; best of 2 settings x (\d) epochs on val, so", text
+    )
+    assert found and found[1] == f"{100 * first['val_top1']:.2f}" and int(found[2]) == about["settings"]["epochs"]
+    assert "so test is optimistic\n" in text and about["remarks"] == []
     assert "from networks/erm-s1, made by rrl.pretrain" in text and "weight_decays [0.0, 0.01]" in text
 
 
@@ -112,6 +118,23 @@ def test_records_are_compared_on_the_same_images(root: Path) -> None:
     assert low <= entry["difference"] <= high and 0 <= entry["mcnemar_p"] <= 1
     text = call("compare-records", *paths).output
     assert re.search(r"A \d+\.\d\d %, B \d+\.\d\d %; A - B [+-]\d+\.\d\d points, 95 % interval", text)
+    assert entry["difference_interval"] == list(paired_interval(*entry["right_alone"], 4700))
+
+
+def test_a_record_is_compared_with_the_mean_of_others(root: Path) -> None:
+    paths = [root / f"records/mnist/{name}/linear_probe.json" for name in ("cat2", "erm-s0", "erm-s1")]
+    several = json.loads(call("compare-records", *paths, "--json").output)
+    alone = [json.loads(call("compare-records", paths[0], path, "--json").output) for path in paths[1:]]
+    for entry, *of in zip(several, *alone, strict=True):
+        assert entry["top1"] == [of[0]["top1"][0], *(one["top1"][1] for one in of)]
+        assert entry["difference"] == pytest.approx(np.mean([one["difference"] for one in of]))
+        low, high = entry["difference_interval"]
+        assert low < entry["difference"] < high
+    text = call("compare-records", *paths).output
+    assert re.search(
+        r"A [\d.]+ %, B1 [\d.]+ %, B2 [\d.]+ %; A - mean of B1 to B2 [+-][\d.]+ points, 95 % interval", text
+    )
+    assert "McNemar" not in text and text.startswith("A: records/mnist/cat2/linear_probe\nB1: records/mnist/erm-s0/")
 
 
 @pytest.mark.parametrize(
