@@ -135,7 +135,7 @@ def main() -> None:
             print(row(f"{images} | {accuracy}", found), flush=True)
     samples = max(1, arguments.samples // 4)
     heading("A network against the mean of three", ("plain", "with two"), "images | in groups of | accuracy of B")
-    for images in [count for count in arguments.images if count <= 300]:
+    for images in [count for count in arguments.images if count <= 100]:
         for group in (1, GROUP):
             for accuracy in ACCURACIES:
                 ways = [(fewer, way) for fewer in FEWER for way in (plain, resampled_interval)]

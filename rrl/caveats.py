@@ -54,7 +54,8 @@ def known_val(record: str, behind: Iterable[Made]) -> list[str]:
     record : records/{target}/...; behind : all that it is made from.
     """
     sources = {source.artifact: source for source in behind}
-    if sources[f"targets/{record.split('/')[1]}"].settings.get("dataset") != "imagenet":
+    target = sources.get(f"targets/{record.split('/')[1]}")
+    if target is None or target.settings.get("dataset") != "imagenet":
         return []
     return [name.removeprefix("networks/") for name, source in sources.items() if trained_on_imagenet(source)]
 
