@@ -16,7 +16,7 @@ from rrl.command import Command, run
 from rrl.targets.images import Split, load_split
 from rrl.targets.transforms import TRANSFORM_FLAG, Transform, parse_transform
 from rrl.training.batches import plain_batches
-from rrl.training.device import prepare
+from rrl.training.device import batches_on_device, prepare
 from rrl.training.randomness import stream
 from rrl.trunks.architectures import Trunk, build_trunk
 from rrl.trunks.stored_networks import save_network
@@ -30,8 +30,9 @@ def set_statistics(trunk: Trunk, data: Split, transform: Transform, batch_size: 
             module.momentum = None
     trunk.train()
     with Bar("statistics", "image", len(data.labels)) as bar:
-        for images, _ in plain_batches(data, transform, batch_size):
-            trunk(images.to(device))
+        batches = plain_batches(data, transform, batch_size, device=device)
+        for images, _ in batches_on_device(batches, device):
+            trunk(images)
             bar.add(len(images))
 
 
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.place("--output", Path, "card to write; the weights are written beside it")
     arguments, job = command.parse(argv)
 
-    device = prepare(arguments.threads)
+    device = prepare(arguments.threads, arguments.arithmetic)
     transform = parse_transform(arguments.transform)
     data = load_split(arguments.target, "train", arguments.data_root)
     torch.manual_seed(stream("initialisation", arguments.seed))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from rrl.arithmetic import STAGES
 from rrl.artifacts.code_version import code_version
 from rrl.artifacts.members import Member
 from rrl.artifacts.provenance import plan_key
@@ -119,6 +120,8 @@ class Plan:
         return behind([*tables, *figures, self.collection()])
 
     def _job(self, stage: str, artifact: str, settings: dict[str, Any], *inputs: Planned) -> Planned:
+        if stage in STAGES:
+            settings = settings | {"arithmetic": self.config.arithmetic}
         return self._jobs.setdefault(artifact, Planned(stage, artifact, settings, inputs))
 
     @cached_property
@@ -135,7 +138,7 @@ class Plan:
                 groups[name] = [name]
             elif isinstance(entry, Concatenation):
                 for size in entry.sizes:
-                    count = len(self._windows(entry.of, size, entry.windows))
+                    count = len(self._windows(entry, size))
                     groups[f"{name}{size}"] = [f"{name}{size}" + (f"-k{k}" if k else "") for k in range(count)]
         return groups
 
@@ -236,8 +239,7 @@ class Plan:
                 members[name] = [Member(network, None) for network in names]
             else:
                 for size in entry.sizes:
-                    windows = self._windows(entry.of, size, entry.windows)
-                    members |= zip(self.groups[f"{name}{size}"], windows, strict=True)
+                    members |= zip(self.groups[f"{name}{size}"], self._windows(entry, size), strict=True)
         return members
 
     @cached_property
@@ -260,11 +262,28 @@ class Plan:
             if isinstance(self.config.probes[next(iter(probes_of(of.probe)))], LbfgsProbe)
         ]
 
-    def _windows(self, family: str, size: int, windows: str) -> list[list[Member]]:
-        """Seeds k, ..., k + size - 1 of the list; never wrapping, so a new seed changes no old window."""
-        names = [Member(f"{family}-s{seed}", None) for seed in self.config.networks[family].seeds]
-        count = 1 if windows == "first" else len(names) - size + 1
-        return [names[k : k + size] for k in range(count)]
+    def _windows(self, entry: Concatenation, size: int) -> list[list[Member]]:
+        """Consecutive seeds of the family's list; never wrapping, so a new seed changes no old window."""
+        names = [Member(f"{entry.of}-s{seed}", None) for seed in self.config.networks[entry.of].seeds]
+        block = max(entry.sizes)
+        starts = {
+            "first": range(1),
+            "all": range(len(names) - size + 1),
+            "disjoint": range(0, len(names) - block + 1, block),
+        }[entry.windows]
+        return [names[start : start + size] for start in starts]
+
+    def teachers(self, network: str) -> list[str]:
+        """The networks that a network was distilled from; none for other origins."""
+        family, seed = self.networks[network]
+        of = self.config.networks[family]
+        if not isinstance(of, Distilled):
+            return []
+        if isinstance(of.teachers, list):
+            return of.teachers
+        size, student = of.teachers.size, of.seeds.index(seed)
+        seeds = self.config.networks[of.teachers.of].seeds[size * student : size * (student + 1)]
+        return [f"{of.teachers.of}-s{teacher}" for teacher in seeds]
 
     @_once
     def target(self, target: str) -> Planned:
@@ -302,8 +321,8 @@ class Plan:
         if isinstance(of, Distilled):
             settings |= {"temperature": of.temperature}
             settings |= self.config.recipes[of.recipe].model_dump(exclude={"gpus"}) | {"transform": transform}
-            taught = [self.features(of.target, teacher) for teacher in of.teachers]
-            teachers = [self.network(teacher) for teacher in of.teachers]
+            taught = [self.features(of.target, teacher) for teacher in self.teachers(network)]
+            teachers = [self.network(teacher) for teacher in self.teachers(network)]
             return self._job("distill", f"networks/{network}", settings, self.target(of.target), *taught, *teachers)
         if isinstance(of, Pretrained):
             settings |= self.config.recipes[of.recipe].model_dump(exclude={"gpus"}) | {"transform": transform}
@@ -528,7 +547,9 @@ class Plan:
                     about |= {"paper": [self._paper_points(row.table, panel, series) for panel in row.panels]}
                 shown.append(about)
             rows.append({"title": row.title, "panels": [panel.model_dump() for panel in row.panels], "series": shown})
-        layout = {"kind": of.kind, "caption": of.caption, "selection": of.selection, "rows": rows}
+        drawn = [group for row in of.rows for series in row.series for group in series.groups]
+        overlap = any(self.spread(group) == "windows" for group in drawn)
+        layout = {"kind": of.kind, "caption": of.caption, "selection": of.selection, "overlap": overlap, "rows": rows}
         return self._job("figure", f"figures/{figure}", {"layout": layout}, *records.values())
 
     def separate(self, series: Series, group: str) -> bool:
@@ -629,7 +650,18 @@ class Plan:
         """What the representations of a group differ in."""
         if group in self.config.networks:
             return "seeds"
-        return "windows" if group not in self.config.representations else "sets"
+        if group in self.config.representations:
+            return "sets"
+        return "independent windows" if self.disjoint(group) else "windows"
+
+    def disjoint(self, group: str) -> bool:
+        """Whether no two windows of a group share a network."""
+        return group in {
+            f"{name}{size}"
+            for name, entry in self.config.representations.items()
+            if isinstance(entry, Concatenation) and entry.windows == "disjoint"
+            for size in entry.sizes
+        }
 
 
 def whole(members: list[Member]) -> bool:

@@ -405,6 +405,8 @@ PAIRS = [
     ),
 ]  # fmt: skip
 MORE = [
+    Case("arithmetic", config(("arithmetic: portable", "arithmetic: native")),
+         {"networks/*": 8, "features/*/*": 12, "finetuned/*": 12, "representations/*/*": 16, "records/*/*/*": 24, **TABLES, **SIMILARITY}),
     Case("views", config(("views: 2", "views: 3")),
          {"features/*/*": 12, "representations/*/*": 16, "records/*/*/linear_probe": 14, "records/*/*/ensemble": 4, "records/mnist/cat2/averaged_head": 1, "records/mnist/cat2/two_stage": 1, **TABLES, **SIMILARITY}),
     Case("type of the features", config(("dtype: float16", "dtype: float32")),
@@ -450,6 +452,7 @@ ALL = "target image_target paper_target convert user_network library_network pre
 # Each module of rrl, and the stages whose version a change of what it computes changes.
 MODULES = {
     "__init__": ALL,
+    "arithmetic": ALL,
     "artifacts/__init__": ALL,
     "artifacts/code_version": "",
     "artifacts/features": "distill extract represent probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble similarity figure",
@@ -507,6 +510,7 @@ MODULES = {
     "probe": "probe",
     "probing/__init__": "probe lbfgs_probe best_subset two_stage averaged_head",
     "probing/cached": "probe lbfgs_probe best_subset two_stage",
+    "probing/graphs": "probe lbfgs_probe best_subset two_stage",
     "probing/heads": "probe lbfgs_probe best_subset two_stage",
     "probing/probes": "probe lbfgs_probe best_subset",
     "probing/stage_one": "two_stage averaged_head",
@@ -533,12 +537,14 @@ MODULES = {
     "targets/paper_folders": "paper_target pretrain random_network distill extract finetune",
     "targets/photographs": "pretrain random_network distill extract finetune",
     "targets/pictures": "image_target paper_target pretrain random_network distill extract finetune",
+    "targets/reading": "pretrain random_network distill extract finetune",
     "targets/shots": "probe lbfgs_probe best_subset finetune two_stage",
     "targets/sources": "",
     "targets/transforms": "convert user_network library_network pretrain random_network distill extract finetune",
     "training/__init__": ALL,
     "training/batches": "pretrain random_network distill finetune",
     "training/device": "pretrain random_network distill extract probe lbfgs_probe best_subset finetune two_stage",
+    "training/pooling": "pretrain distill finetune",
     "training/processes": ALL,
     "training/randomness": "pretrain random_network distill probe lbfgs_probe best_subset finetune two_stage",
     "training/schedule": "pretrain distill probe lbfgs_probe best_subset finetune two_stage",
