@@ -200,6 +200,7 @@ def experiment(
             }
         },
         "figures": {},
+        "claims": {},
     }
 
 

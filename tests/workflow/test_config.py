@@ -260,7 +260,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-DECLARED = ("targets", "recipes", "networks", "representations", "probes", "finetunings", "tables", "figures")
+DECLARED = ("targets", "recipes", "networks", "representations", "probes", "finetunings", "tables", "figures", "claims")
 # What is put in place of a value, and for which values it is wrong.
 WRONG: dict[str, tuple[Any, Callable[[Any], bool]]] = {
     "text for a number": ("many", is_number),
