@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from rrl import extract
+from rrl.arithmetic import NATIVE
 from rrl.artifacts.features import content_digest, finish, labels_digest
 from rrl.artifacts.files import sha256_of_file
 from rrl.probing.cached import Data
@@ -117,7 +118,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where files are written, and removed again")
     parser.add_argument("--threads", type=int, required=True)
     arguments = parser.parse_args()
-    prepare(arguments.threads)
+    prepare(arguments.threads, NATIVE)
     large, small = images(64, 256, 3), images(10_000, 28, 1)
     print(f"{'':>30} {'digests, s':>12} {'of seconds':>12} {'share':>10}")
     with tempfile.TemporaryDirectory(dir=arguments.folder) as place:

@@ -26,6 +26,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.ratios import interleaved, line, most_memory, ratio
+from rrl.arithmetic import NATIVE
 from rrl.extract import extract_split
 from rrl.targets.images import Split, inputs
 from rrl.targets.transforms import Photographs
@@ -182,8 +183,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=2000, help="the fewest of which memory is measured")
     parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    prepare(arguments.threads)
-    multiply_by_onednn()
+    prepare(arguments.threads, NATIVE)
+    multiply_by_onednn(CPU)
     if arguments.memory:
         with tempfile.TemporaryDirectory() as folder:
             extract_many(arguments.memory, Path(folder))

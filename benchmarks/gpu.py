@@ -50,6 +50,7 @@ from benchmarks.ratios import interleaved
 
 LOCK_MISSING = stand_in()
 
+from rrl.arithmetic import NATIVE  # noqa: E402
 from rrl.artifacts.features import create  # noqa: E402
 from rrl.distill import distillation, view_batches  # noqa: E402
 from rrl.extract import extract_split  # noqa: E402
@@ -1163,7 +1164,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     # On a CPU this is a trial run, beside other work: threads would wait for each other.
     cores = 1 if arguments.device == "cpu" else len(os.sched_getaffinity(0))
-    device = prepare(max(1, cores // 2))  # beside other processes
+    device = prepare(max(1, cores // 2), NATIVE)  # beside other processes
     report = Report(arguments.out, arguments.seconds, device)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         look = Look(device, SMALL if arguments.small else Size(), Path(folder), cores)

@@ -95,6 +95,7 @@ class Stages:
             report["error"] = f"not run: there is no {', '.join(missing)}"
             return
         try:
+            from rrl.arithmetic import NATIVE, STAGES
             from rrl.artifacts.code_version import code_version
             from rrl.artifacts.provenance import read_card
             from rrl.command import flags
@@ -104,6 +105,7 @@ class Stages:
             for flag, names in cards.items():
                 words += [f"--{flag}", *(str(self.cards[name].path) for name in names)]
             words += ["--input-keys", *(self.cards[name].key for names in cards.values() for name in names)]
+            words += ["--arithmetic", NATIVE] if stage in STAGES else []
             words += flags({**settings, **{name: str(value) for name, value in places.items()}})
             importlib.import_module(f"rrl.{stage}").main(words if stage != "represent" else without_threads(words))
             self.cards[artifact] = read_card(output)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from benchmarks.extraction import BATCH_SIZE, CPU, TRANSFORM, random_trunk
 from benchmarks.ratios import line
+from rrl.arithmetic import NATIVE
 from rrl.artifacts.features import finish, write_virtual
 from rrl.extract import extract_split
 from rrl.probing.cached import Columns, Data, OnDisk, open_features
@@ -137,8 +138,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64, help="half of them for training")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="networks in a representation")
     arguments = parser.parse_args()
-    prepare(arguments.threads)
-    multiply_by_onednn()
+    prepare(arguments.threads, NATIVE)
+    multiply_by_onednn(torch.device("cpu"))
     half = arguments.images // 2
     data = {"train": pictures(half, 0), "test": pictures(half, 1)}
     sizes = {size: SIZES[size] for size in arguments.sizes}

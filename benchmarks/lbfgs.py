@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.ratios import interleaved, line, ratio
+from rrl.arithmetic import NATIVE
 from rrl.lbfgs_probe import TrainingImages, fit_heads
 from rrl.probing.heads import Data, initial_head
 from rrl.probing.sweep import EPSILON, Heads, Sweep, evaluate
@@ -122,8 +123,8 @@ def main() -> None:
     parser.add_argument("--classes", type=int, nargs="+", default=[10, 100])
     parser.add_argument("--weight-decays", type=float, nargs="+", default=[1e-2, 1e-3, 1e-4])
     arguments = parser.parse_args()
-    prepare(arguments.threads)
-    multiply_by_onednn()
+    prepare(arguments.threads, NATIVE)
+    multiply_by_onednn(torch.device("cpu"))
     for classes in arguments.classes:
         data = made_up(arguments.images, arguments.depth, classes)
         for decay in arguments.weight_decays:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import yaml
 
+from rrl.arithmetic import NATIVE
 from rrl.artifacts.members import SPLITS
 from rrl.artifacts.provenance import read_card
 from rrl.probing.cached import Data
@@ -46,8 +47,8 @@ def main() -> None:
     parser.add_argument("--targets", nargs="+", default=["fashion-new", "mnist"])
     parser.add_argument("--shots", type=int, default=SHOTS)
     arguments = parser.parse_args()
-    prepare(1)
-    multiply_by_onednn()
+    prepare(1, NATIVE)
+    multiply_by_onednn(CPU)
     config = yaml.safe_load((arguments.folder / f"workflow/config/{arguments.config}.yaml").read_text())
     results = arguments.folder / config["results"]
     transform = parse_transform(config["targets"]["mnist"]["transform"])

@@ -32,6 +32,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from benchmarks.ratios import interleaved, line, most_memory, ratio
+from rrl.arithmetic import NATIVE
 from rrl.artifacts.features import CHUNK, create, file_digest
 from rrl.artifacts.logits import logits_file
 from rrl.lbfgs_probe import fit_heads, select
@@ -58,7 +59,7 @@ def made_up(count: int, classes: int, seed: int) -> Data:
 
 def by_sgd(data: dict[str, Data], classes: int) -> float:
     """Accuracy on test."""
-    multiply_by_onednn()
+    multiply_by_onednn(CPU)
     training = HeadTraining(EPOCHS, 0, 256, 0.9, True, STEP, 0)
     head = initial_head(classes, DEPTH, 0)
     selections, _ = train_heads(head, data["train"], data, ["heldout"], SETTINGS, training, batch_norm=True)
@@ -66,7 +67,7 @@ def by_sgd(data: dict[str, Data], classes: int) -> float:
 
 
 def by_lbfgs(data: dict[str, Data], classes: int) -> float:
-    multiply_by_onednn()
+    multiply_by_onednn(CPU)
     heads, fits = fit_heads(data["train"], classes, DECAYS, ITERATIONS, TOLERANCE, batch_norm=True)
     return _on_test(select(heads, fits, data, ["heldout"])["heldout"].selection, data["test"])
 
@@ -77,7 +78,7 @@ def _on_test(selection: Selection, test: Data) -> float:
 
 
 def one_run_per_weight_decay(data: dict[str, Data], classes: int) -> float:
-    prepare(torch.get_num_threads())  # torch's own products
+    prepare(torch.get_num_threads(), NATIVE)  # torch's own products
     best = (-1.0, -1.0)
     for decay in DECAYS:
         features = data["train"].features[0].float()
@@ -209,14 +210,14 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.probe:
         *of, threads = arguments.probe
-        prepare(threads)
-        multiply_by_onednn()
+        prepare(threads, NATIVE)
+        multiply_by_onednn(CPU)
         probe(*of, arguments.folder)
         return
-    prepare(arguments.threads)
+    prepare(arguments.threads, NATIVE)
     with threadpool_limits(arguments.threads), tempfile.TemporaryDirectory() as folder:
         against_others(arguments.images, arguments.rounds)
-        multiply_by_onednn()
+        multiply_by_onednn(CPU)
         from_disk(arguments.stored, arguments.rounds, Path(folder))
         memory(arguments.stored // 2, *arguments.large, Path(folder))
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.ratios import interleaved, line, ratio
+from rrl.arithmetic import NATIVE
 from rrl.probing.heads import initial_head
 from rrl.probing.sweep import Heads, Sweep
 from rrl.training.device import multiply_by_onednn, prepare
@@ -52,8 +53,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8)
     arguments = parser.parse_args()
-    prepare(arguments.threads)
-    multiply_by_onednn()
+    prepare(arguments.threads, NATIVE)
+    multiply_by_onednn(torch.device("cpu"))
     for (depth, classes), wanted in WANTED.items():
         torch.manual_seed(0)
         labels = torch.arange(BATCH_SIZE) % classes

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.ratios import Seconds, interleaved, line, ratio
+from rrl.arithmetic import NATIVE
 from rrl.targets.images import Split
 from rrl.targets.transforms import PaddedCrop, Photographs, Transform
 from rrl.training.batches import epoch_batches, step_batches
@@ -141,7 +142,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="in a round; default: 32 for resnet50, 7,680 for resnet8")
     parser.add_argument("--rounds", type=int, help="default: 3 for resnet50, 15 for resnet8")
     arguments = parser.parse_args()
-    prepare(arguments.threads)
+    prepare(arguments.threads, NATIVE)
     for name in arguments.networks:
         case = CASES[name]
         steps = -(-(arguments.images or case.images) // case.batch_size)

@@ -30,6 +30,7 @@ import yaml
 from scipy.stats import t as student
 from torch import Tensor, nn
 
+from rrl.arithmetic import NATIVE
 from rrl.artifacts.files import complete, write_text
 from rrl.artifacts.provenance import read_card
 from rrl.command import run
@@ -297,7 +298,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=28, help="of one pass each")
     arguments = parser.parse_args(argv)
 
-    prepare(arguments.threads)
+    prepare(arguments.threads, NATIVE)
     summary = arguments.output / "views.csv"
     write_text(summary, summarised(measure(arguments)).to_csv(index=False, float_format="%.3f"))
     draw(pd.read_csv(summary, dtype={"shots": str}), arguments.output / "views.svg")

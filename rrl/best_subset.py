@@ -103,8 +103,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments, job = command.parse(argv)
     started = time.monotonic()
 
-    device = prepare(arguments.threads)
-    multiply_by_onednn()
+    device = prepare(arguments.threads, arguments.arithmetic)
+    multiply_by_onednn(device)
     representation, training = arguments.representation, build(HeadTraining, arguments)
     data = read_data(representation, device)
     labels = {split: data[split].labels.cpu().numpy() for split in ("val", "test")}

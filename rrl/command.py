@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from rrl import arithmetic
 from rrl.artifacts.code_version import code_version
 from rrl.artifacts.files import is_full
 from rrl.artifacts.provenance import Card, Job, read_card, remake
@@ -21,6 +22,12 @@ def boolean(text: str) -> bool:
     if text not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
     return text == "true"
+
+
+def arithmetic_of(text: str) -> str:
+    if text not in (arithmetic.PORTABLE, arithmetic.NATIVE):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither {arithmetic.PORTABLE} nor {arithmetic.NATIVE}")
+    return text
 
 
 def count_or_all(text: str) -> int | str:
@@ -47,6 +54,10 @@ class Command:
         self.settings: list[str] = []
         self._add("--code-version", str, "digest of the stage's code that the workflow planned with")
         self._add("--input-keys", str, "the keys that the cards given must have, in order", many=True)
+        if stage in arithmetic.STAGES:
+            self.setting(
+                "--arithmetic", arithmetic_of, "portable: the same bytes on every processor with AVX2; or native"
+            )
 
     def card(self, flag: str, text: str, many: bool = False) -> None:
         self.cards.append(self._add(flag, Path, text, many))
@@ -69,7 +80,8 @@ class Command:
     def parse(self, argv: Sequence[str] | None) -> tuple[argparse.Namespace, Job]:
         """The flags, card flags as Card objects, and the job that they describe.
 
-        Raises UserError if the code is not what was planned with, or a card was made under another plan.
+        Raises UserError if the code is not what was planned with, a card was made under another plan, or this process
+        does not compute as its arithmetic demands.
         """
         arguments = self.parser.parse_args(argv)
         found = code_version(self.stage)
@@ -78,6 +90,8 @@ class Command:
                 f"rrl.{self.stage}: code changed since submission (planned {arguments.code_version}, found {found}); "
                 "run the same snakemake command again"
             )
+        if self.stage in arithmetic.STAGES:
+            arithmetic.check(self.stage, arguments.arithmetic, arguments.threads)
         inputs: list[Card] = []
         for name in self.cards:
             value = getattr(arguments, name)

@@ -155,6 +155,7 @@ def experiment(
         "results": str(output),
         "data": str(root),
         "checkpoints": "checkpoints",
+        "arithmetic": "native",
         "targets": {
             target: {
                 "dataset": "images",

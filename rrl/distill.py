@@ -158,10 +158,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.place("--gpus", int, GPUS)
     command.place("--output", Path, "card to write; the weights are written beside it")
     arguments, job = command.parse(argv)
-    become_torchrun("distill", arguments.gpus, argv)
+    become_torchrun("distill", arguments.gpus, arguments.arithmetic, argv)
 
     processes = meet()
-    device = prepare(arguments.threads)
+    device = prepare(arguments.threads, arguments.arithmetic)
     recipe, transform = build(Recipe, arguments), parse_transform(arguments.transform)
     target, teachers, seed = arguments.target, arguments.networks, arguments.seed
     views = check_teachers(target, arguments.features, teachers, arguments.transform)

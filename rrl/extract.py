@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rrl.arithmetic import NATIVE
 from rrl.artifacts.features import UNREADABLE, check_fits, create, finish, labels_digest, views_of
 from rrl.artifacts.files import canonical_json, write_text
 from rrl.artifacts.members import SPLITS
@@ -162,8 +163,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.place("--output", Path, "card to write; the features are written into the folder beside it")
     arguments, job = command.parse(argv)
 
-    device = prepare(arguments.threads)
-    multiply_by_onednn()
+    device = prepare(arguments.threads, arguments.arithmetic)
+    multiply_by_onednn(device)
     transform = parse_transform(arguments.transform)
     trunk = load_trunk(arguments.network, transform)
     target, network = arguments.target, arguments.network
@@ -177,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             shape = (len(draws[split]), len(data[split].labels), trunk.feature_dim)
             allocate(folder / f"{split}.h5", shape, arguments.dtype, data[split].labels)
         images = sum(len(draws[split]) * len(data[split].labels) for split in SPLITS)
-        compiled = compiles(trunk, images, device)
+        compiled = arguments.arithmetic == NATIVE and compiles(trunk, images, device)
         features_of = for_inference(trunk, arguments.precision, device, compiled, arguments.batch_size)
         for split in SPLITS:
             digests[split] = extract_split(

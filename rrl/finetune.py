@@ -133,11 +133,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.place("--keep", Path, "card of the network to write, weights beside it; empty: none is kept", many=True)
     command.place("--output", Path, "card of the run to write")
     arguments, job = command.parse(argv)
-    become_torchrun("finetune", arguments.gpus, argv)
+    become_torchrun("finetune", arguments.gpus, arguments.arithmetic, argv)
     started = time.monotonic()
 
     processes = meet()
-    device = prepare(arguments.threads)
+    device = prepare(arguments.threads, arguments.arithmetic)
     recipe, transform = build(Recipe, arguments), parse_transform(arguments.transform)
     selection = arguments.selection
     target, cards = arguments.target, arguments.networks

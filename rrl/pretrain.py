@@ -35,10 +35,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.place("--gpus", int, GPUS)
     command.place("--output", Path, "card to write; the weights are written beside it")
     arguments, job = command.parse(argv)
-    become_torchrun("pretrain", arguments.gpus, argv)
+    become_torchrun("pretrain", arguments.gpus, arguments.arithmetic, argv)
 
     processes = meet()
-    device = prepare(arguments.threads)
+    device = prepare(arguments.threads, arguments.arithmetic)
     recipe = build(Recipe, arguments)
     transform = parse_transform(arguments.transform)
     data = load_split(arguments.target, "train", arguments.data_root)

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.place("--output", Path, "card to write; the weights are written beside it")
     arguments, job = command.parse(argv)
 
-    device = prepare(arguments.threads)
+    device = prepare(arguments.threads, arguments.arithmetic)
     transform = parse_transform(arguments.transform)
     data = load_split(arguments.target, "train", arguments.data_root)
     torch.manual_seed(stream("initialisation", arguments.seed))

@@ -40,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments, job = command.parse(argv)
     started = time.monotonic()
 
-    device = prepare(arguments.threads)
-    multiply_by_onednn()
+    device = prepare(arguments.threads, arguments.arithmetic)
+    multiply_by_onednn(device)
     training = build(HeadTraining, arguments)
     best: dict[str, tuple[float, float]] = {}
     entries: dict[str, dict[str, Any]] = {}

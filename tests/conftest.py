@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from rrl.arithmetic import PORTABLE, variables
 from tests.helpers.clones import code_digest, duplicate, finished_tiny, state
 
 # Tests run in several processes at once; more than one thread in each would only slow them down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before torch is loaded: tests call portable stages, here and in processes that inherit this.
+os.environ |= variables(PORTABLE)
 # The same for all of them, though somebody edits the code meanwhile.
 CODE = os.environ.setdefault("RRL_TESTS_CODE", code_digest())
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from rrl.arithmetic import STAGES
 from rrl.artifacts.code_version import code_version
 from rrl.artifacts.members import Member
 from rrl.artifacts.provenance import plan_key
@@ -117,6 +118,8 @@ class Plan:
         return behind([*tables, *figures, self.collection()])
 
     def _job(self, stage: str, artifact: str, settings: dict[str, Any], *inputs: Planned) -> Planned:
+        if stage in STAGES:
+            settings = settings | {"arithmetic": self.config.arithmetic}
         return self._jobs.setdefault(artifact, Planned(stage, artifact, settings, inputs))
 
     @cached_property

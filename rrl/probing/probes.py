@@ -47,8 +47,8 @@ def probe_command(stage: str, description: str | None) -> Command:
 def write_probes(arguments: argparse.Namespace, job: Job, fit: Fit) -> None:
     """Probes of all numbers of shots by both rules; their logits and the record are written."""
     started = time.monotonic()
-    device = prepare(arguments.threads)
-    multiply_by_onednn()
+    device = prepare(arguments.threads, arguments.arithmetic)
+    multiply_by_onednn(device)
     representation = arguments.representation
     data = read_data(representation, device)
     labels = {split: data[split].labels.cpu().numpy() for split in ("val", "test")}

@@ -9,19 +9,22 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+from rrl.arithmetic import PORTABLE
+
 Item = TypeVar("Item")
 AHEAD = 2  # items that are made before they are asked for
 ERROR = 1e-5  # of a product of float32, relative to its largest value
 
 
-def prepare(threads: int) -> torch.device:
-    """Set the number of threads of this process; the device to compute on.
+def prepare(threads: int, arithmetic: str) -> torch.device:
+    """Set the number of threads of this process; the device to compute on: a GPU where there is one, but for portable
+    arithmetic.
 
     Deterministic algorithms are asked for on a GPU only: on the CPU the operations used here have no
     other, and asking imports a second of unrelated modules.
     """
     torch.set_num_threads(threads)
-    if not torch.cuda.is_available():
+    if arithmetic == PORTABLE or not torch.cuda.is_available():
         _products().fp32_precision = "none"  # torch's own
         return torch.device("cpu")
     torch.use_deterministic_algorithms(True)
@@ -49,8 +52,9 @@ def ahead(items: Iterable[Item], device: torch.device) -> Iterator[Item]:
             yield cast(Item, item)
 
 
-def multiply_by_onednn() -> None:
-    """On a CPU, float32 products by oneDNN, twice as fast as torch's own, where it rounds no more than they do.
+def multiply_by_onednn(device: torch.device) -> None:
+    """On the CPU, if that is the device, float32 products by oneDNN, twice as fast as torch's own, where it rounds no
+    more than they do.
 
     For stages that multiply large matrices: probes and extraction. In training little is gained, and it would end
     elsewhere, as it does after any other rounding.
@@ -58,7 +62,7 @@ def multiply_by_onednn() -> None:
     torch chooses it only where bfloat16 is allowed inside a product. oneDNN makes use of that on processors with
     units for such products (AMX), hence the look at one.
     """
-    if torch.cuda.is_available() or not torch.backends.mkldnn.is_available():
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return
     products = _products()
     products.fp32_precision = "bf16"

@@ -18,6 +18,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from rrl.arithmetic import PORTABLE
+
 # Seconds that torchrun waits for its processes to save, after SIGTERM, before it kills them: a little less than
 # the two minutes that Slurm is asked to give.
 SHUTDOWN = 110
@@ -33,10 +35,13 @@ def given_gpus() -> int:
     return len([name for name in named.split(",") if name.strip()])
 
 
-def become_torchrun(stage: str, gpus: int, argv: Sequence[str] | None) -> None:
+def become_torchrun(stage: str, gpus: int, arithmetic: str, argv: Sequence[str] | None) -> None:
     """If the training is for several GPUs, and they are here, this process becomes torchrun, which starts the stage
-    again in a process for each. `gpus`: how many are wanted at most; fewer are used where fewer are given."""
-    processes = min(gpus, given_gpus())
+    again in a process for each. Portable arithmetic uses none.
+
+    gpus : how many are wanted at most; fewer are used where fewer are given.
+    """
+    processes = 1 if arithmetic == PORTABLE else min(gpus, given_gpus())
     if processes > 1 and "LOCAL_RANK" not in os.environ:
         flags = ["--standalone", f"--nproc-per-node={processes}", f"--shutdown-timeout={SHUTDOWN}"]
         words = sys.argv[1:] if argv is None else argv

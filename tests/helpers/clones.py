@@ -13,6 +13,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from rrl.arithmetic import VARIABLES
+
 CLONE = Path(__file__).resolve().parents[2]
 SHARED = CLONE / ".cache/tests"
 PRISTINE = ".pristine"  # beside a shared folder: what is copied, as processes that read the former write caches there
@@ -123,8 +125,9 @@ def run_snakemake(
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without the path to this clone's modules: a copy imports its own."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    """The environment as a user has it: a copy of the clone imports its own modules, and sets the variables of portable
+    arithmetic itself."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", *VARIABLES)}
 
 
 def planned_jobs(folder: Path, *targets: str, config: str | None = "tiny") -> dict[str, int]:

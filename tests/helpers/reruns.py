@@ -405,6 +405,8 @@ PAIRS = [
     ),
 ]  # fmt: skip
 MORE = [
+    Case("arithmetic", config(("arithmetic: portable", "arithmetic: native")),
+         {"networks/*": 8, "features/*/*": 12, "finetuned/*": 12, "representations/*/*": 16, "records/*/*/*": 24, **TABLES, **SIMILARITY}),
     Case("views", config(("views: 2", "views: 3")),
          {"features/*/*": 12, "representations/*/*": 16, "records/*/*/linear_probe": 14, "records/*/*/ensemble": 4, "records/mnist/cat2/averaged_head": 1, "records/mnist/cat2/two_stage": 1, **TABLES, **SIMILARITY}),
     Case("type of the features", config(("dtype: float16", "dtype: float32")),
@@ -450,6 +452,7 @@ ALL = "target image_target paper_target convert user_network library_network pre
 # Each module of rrl, and the stages whose version a change of what it computes changes.
 MODULES = {
     "__init__": ALL,
+    "arithmetic": ALL,
     "artifacts/__init__": ALL,
     "artifacts/code_version": "",
     "artifacts/features": "distill extract represent probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble similarity figure",

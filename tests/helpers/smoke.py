@@ -94,7 +94,7 @@ def run_smoke(folder: Path) -> None:
 
 INFO = r"(?: .*\n)*"
 JOB = re.compile(
-    rf"^(?:local)?rule (\w+):\n{INFO}    output: (.*)\n{INFO}Shell command: \S+ -m rrl\.(\w+) (.*) 2> \S+$",
+    rf"^(?:local)?rule (\w+):\n{INFO}    output: (.*)\n{INFO}Shell command: .*? -m rrl\.(\w+) (.*) 2> \S+$",
     re.MULTILINE,
 )
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from rrl import distill, extract, pretrain, random_network, target
+from rrl.arithmetic import NATIVE, STAGES
 from rrl.artifacts.code_version import code_version
 from rrl.artifacts.provenance import Card, read_card
 from rrl.command import flags
@@ -77,6 +78,7 @@ class Source:
         words += ["--data-root", str(CLONE / "data"), "--output", str(output)]
         words += ["--name", output.stem] if named else []
         words += ["--threads", "1"] if threads else []
+        words += ["--arithmetic", NATIVE] if stage in STAGES else []
         words += ["--gpus", str(self.gpus)] if stage in ("pretrain", "finetune", "distill") else []
         main(words)
         return read_card(output)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rrl.arithmetic import NATIVE
 from tests.helpers.clones import snakemake
 
 # A stage, and then the seconds that each thread of its process has computed.
@@ -41,6 +42,7 @@ def test_a_job_computes_by_the_threads_that_it_is_given(
     clone = shutil.copytree(tiny, tmp_path / "clone", symlinks=True)
     words = list(commands[stage])
     words[words.index("--threads") + 1] = str(threads)
+    words[words.index("--arithmetic") + 1] = NATIVE  # portable arithmetic takes one thread
     if "--epochs" in words:
         words[words.index("--epochs") + 1] = "8"  # more work than starting
     clean = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}

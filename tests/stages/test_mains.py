@@ -9,6 +9,7 @@ import torch
 import yaml
 
 import rrl.trunks.checkpoints
+from rrl.arithmetic import NATIVE
 from rrl.artifacts.provenance import read_card
 from rrl.experiment.config import load_config
 from rrl.experiment.plan import Plan
@@ -36,7 +37,7 @@ def in_copy(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         rrl.trunks.checkpoints.checkpoints.cache_clear()
         yield copy
     rrl.trunks.checkpoints.checkpoints.cache_clear()
-    prepare(threads)
+    prepare(threads, NATIVE)
 
 
 def test_every_card_has_the_key_of_the_plan(in_copy: Path) -> None:

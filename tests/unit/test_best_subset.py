@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from rrl import best_subset, probe
+from rrl.arithmetic import NATIVE
 from rrl.artifacts.code_version import code_version
 from rrl.artifacts.logits import read_logits
 from rrl.artifacts.members import SPLITS, parse_member
@@ -44,8 +45,8 @@ def searched(
     output = root / f"records/made-up/{representation.stem}/{name}.json"
     logits = root / f"logits/made-up/{representation.stem}/{name}.h5"
     stage.main([
-        "--representation", str(representation), *flags(settings), "--threads", "1", "--logits", str(logits),
-        "--output", str(output), "--input-keys", read_card(representation).key, "--code-version", code_version(name),
+        "--representation", str(representation), *flags(settings), "--arithmetic", NATIVE, "--threads", "1",
+        "--logits", str(logits), "--output", str(output), "--input-keys", read_card(representation).key, "--code-version", code_version(name),
     ])  # fmt: skip
     return read_card(output)
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from rrl.arithmetic import NATIVE
 from rrl.training.device import ahead, multiply_by_onednn, prepare
 
+CPU = torch.device("cpu")
 GPU = torch.device("cuda")
 
 
@@ -24,7 +26,7 @@ def test_items_made_ahead_are_the_same_in_the_same_order(count: int) -> None:
     made: list[int] = []
     assert list(ahead(numbers(count, made), GPU)) == list(range(count))
     assert threading.get_ident() not in made
-    assert list(ahead(numbers(count, made), torch.device("cpu"))) == list(range(count))
+    assert list(ahead(numbers(count, made), CPU)) == list(range(count))
     assert made[count:] == [threading.get_ident()] * count
 
 
@@ -53,7 +55,7 @@ def products() -> Any:
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="a torch without oneDNN")
 def test_products_by_onednn_are_as_exact_as_others() -> None:
-    multiply_by_onednn()
+    multiply_by_onednn(CPU)
     random = torch.Generator().manual_seed(1)
     left, right = torch.randn(300, 2000, generator=random), torch.randn(2000, 70, generator=random)
     exact = left.double() @ right.double()
@@ -62,10 +64,10 @@ def test_products_by_onednn_are_as_exact_as_others() -> None:
 
 def test_where_onednn_rounds_more_torchs_own_products_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rrl.training.device.ERROR", 0.0)
-    multiply_by_onednn()
+    multiply_by_onednn(CPU)
     assert products().fp32_precision == "none"
 
 
 def test_a_training_multiplies_by_torchs_own_products_whatever_ran_before_it() -> None:
-    multiply_by_onednn()
-    assert prepare(torch.get_num_threads()).type == "cuda" or products().fp32_precision == "none"
+    multiply_by_onednn(CPU)
+    assert prepare(torch.get_num_threads(), NATIVE).type == "cuda" or products().fp32_precision == "none"

@@ -16,6 +16,7 @@ import yaml
 from torch import Tensor, nn
 
 from rrl import ensemble, lbfgs_probe, probe
+from rrl.arithmetic import NATIVE
 from rrl.artifacts.code_version import code_version
 from rrl.artifacts.logits import read_logits
 from rrl.artifacts.provenance import Card, read_card
@@ -247,7 +248,7 @@ def probed(root: Path, representation: Path, shots: list[int | str], **changed: 
     settings = {"shots": shots, **SETTINGS} | changed
     output = root / f"records/made-up/{representation.stem}/linear_probe.json"
     lbfgs_probe.main([
-        "--representation", str(representation), *flags(settings), "--threads", "1",
+        "--representation", str(representation), *flags(settings), "--arithmetic", NATIVE, "--threads", "1",
         "--logits", str(root / f"logits/made-up/{representation.stem}/linear_probe.h5"), "--output", str(output),
         "--input-keys", read_card(representation).key, "--code-version", code_version("lbfgs_probe"),
     ])  # fmt: skip
@@ -337,7 +338,7 @@ def test_the_record_is_read_as_others_are(tmp_path: Path, capsys: pytest.Capture
     settings |= {"schedule": {"name": "constant"}, "seed": 0, "batch_norm": True}
     key = read_card(representation).key
     probe.main([
-        "--representation", str(representation), *flags(settings), "--threads", "1", "--output", str(sgd),
+        "--representation", str(representation), *flags(settings), "--arithmetic", NATIVE, "--threads", "1", "--output", str(sgd),
         "--logits", str(tmp_path / "logits/made-up/all/sgd.h5"), "--input-keys", key, "--code-version", code_version("probe"),
     ])  # fmt: skip
     for compared in compare_records(record, read_card(sgd)):

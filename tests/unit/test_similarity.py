@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from rrl import similarity
+from rrl.arithmetic import NATIVE
 from rrl.artifacts.code_version import code_version
 from rrl.artifacts.features import create, file_digest
 from rrl.artifacts.provenance import Card, Job, read_card
@@ -135,7 +136,16 @@ def written(folder: Path, name: str, values: Array, labels: npt.NDArray[np.int64
 def call(folder: Path, cards: list[Card]) -> dict[str, Any]:
     output = folder / "similarities/made/all.json"
     words = ["--features", *(str(card.path) for card in cards), "--input-keys", *(card.key for card in cards)]
-    words += ["--code-version", code_version("similarity"), "--threads", "1", "--output", str(output)]
+    words += [
+        "--code-version",
+        code_version("similarity"),
+        "--arithmetic",
+        NATIVE,
+        "--threads",
+        "1",
+        "--output",
+        str(output),
+    ]
     similarity.main(words)
     return read_card(output).facts
 

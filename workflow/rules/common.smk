@@ -13,6 +13,7 @@ os.environ["PYTHONPATH"] = workflow.basedir
 
 import yaml
 
+from rrl import arithmetic
 from rrl.trunks.checkpoints import checkpoints
 from rrl.artifacts.code_version import code_version
 from rrl.experiment.config import load_config
@@ -22,7 +23,7 @@ from rrl.experiment.plan import Plan
 from rrl.experiment.schema import ImageTarget, PaperTarget, Target
 from rrl.why import card_path, stale
 from snakemake.logging import logger
-from workflow import signals, slurm
+from workflow import fork_server, signals, slurm
 from workflow.failures import Failures
 from workflow.folders import bring_to_present, check_writable
 from workflow.run import Run
@@ -46,7 +47,12 @@ if workflow.exec_mode.name == "DEFAULT":
 RESULTS = PLAN.config.results
 DATA = shlex.quote(PLAN.config.data)
 CHECKPOINTS = PLAN.config.checkpoints
-PYTHON = shlex.quote(sys.executable)
+# What every job runs. Portable arithmetic is set by variables, which the libraries read when they are loaded.
+VARIABLES = [f"{name}={value}" for name, value in arithmetic.variables(PLAN.config.arithmetic).items()]
+PYTHON = shlex.join([*(["env", *VARIABLES] if VARIABLES else []), *fork_server.python()])
+if PLAN.config.arithmetic == arithmetic.PORTABLE:
+    # It takes one thread, whatever a profile or --set-threads would give a job.
+    workflow.resource_settings.overwrite_threads = {}
 RUN = Run(workflow, Path(RESULTS))
 if workflow.exec_mode.name == "DEFAULT" and not workflow.output_settings.dryrun:
     logger.addHandler(RUN)
@@ -56,6 +62,11 @@ if workflow.exec_mode.name == "DEFAULT" and not workflow.output_settings.dryrun:
 onstart:
     # Where Slurm was used before, or is now: jobs of a Snakemake that was killed may still run.
     command = getattr(workflow.executor_settings, "status_command", None)
+    if PLAN.config.arithmetic == arithmetic.PORTABLE and not arithmetic.has_avx2():
+        logger.warning(
+            "arithmetic: portable: this machine is not Linux on x86-64 with AVX2 and FMA: numbers will differ from "
+            "those of machines that are, and from the published ones."
+        )
     try:
         check_writable(Path(file) for job in workflow.dag.needrun_jobs() for file in [*job.output, *job.log])
         if count := bring_to_present(Path(file) for job in workflow.dag.needrun_jobs() for file in job.input):

@@ -8,9 +8,10 @@ rule similarity:
         RESULTS + "/logs/similarity/{target}/{figure}.log",
     threads: 1
     params:
+        settings=planned("similarity"),
         input_keys=input_keys("similarity"),
         code_version=code_version("similarity"),
     shell:
-        "{PYTHON} -m rrl.similarity --features {input.features:q}"
+        "{PYTHON} -m rrl.similarity --features {input.features:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --threads {threads} --output {output.card:q} 2> {log:q}"
