@@ -271,8 +271,8 @@ def _no_interval(blocks_of: Sequence[list[str]], n: tuple[int, int], absent: int
         alone = sorted(first ^ second)
         more = f" and {len(alone) - 1} more" if len(alone) > 1 else ""
         return f"only one of the two has replicates in block {alone[0]}{more}"
-    fewest, what = (len(first), "blocks") if first == second else (min(n), "replicates")
-    return f"{fewest} {what}; an interval needs {FEWEST}" if fewest < FEWEST else ""
+    fewest, what = (len(first), "block") if first == second else (min(n), "replicate")
+    return f"{fewest} {what}{'s' if fewest > 1 else ''}; an interval needs {FEWEST}" if fewest < FEWEST else ""
 
 
 def _block_means(replicates: Sequence[tuple[str, float]]) -> list[float]:
