@@ -1,5 +1,5 @@
-"""What the docs have from elsewhere: `python -m docs.reference` writes docs/config.md, commands.md and checkpoints.md from
-the code, and into pages that quote claims what docs/claims.json says of them.
+"""What the docs have from elsewhere: `python -m docs.reference` writes docs/config.md, commands.md and checkpoints.md
+from the code, and into pages that quote claims what docs/claims.json says of them.
 """
 
 import argparse

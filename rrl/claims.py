@@ -266,7 +266,7 @@ def _no_interval(blocks_of: Sequence[list[str]], n: tuple[int, int], absent: int
     """Why replicates in these blocks give no interval; empty if they do."""
     first, second = map(set, blocks_of)
     if absent:
-        return f"{absent} of {sum(n) + absent} records are missing"
+        return f"{absent} of {sum(n) + absent} records missing"
     if first != second and first & second:
         alone = sorted(first ^ second)
         more = f" and {len(alone) - 1} more" if len(alone) > 1 else ""
@@ -382,12 +382,11 @@ def results_of(config: Path, results: Path | None) -> tuple[Plan, dict[Key, floa
     folder = plan.config.results if results is None else str(results)
     top1, missing = read(plan, folder)
     if not top1:
-        raise UserError(f"{folder}: none of the {len(missing)} records that the claims need is there; {make(config)}")
+        raise UserError(
+            f"{folder}: none of the {len(missing)} records that the claims need was made by this config and code; "
+            f"to make them: {run_command(config)}"
+        )
     return plan, top1, missing
-
-
-def make(config: Path) -> str:
-    return f"to make them: {run_command(config)}"
 
 
 def missing_lines(missing: Mapping[str, str], config: Path) -> Iterator[str]:
@@ -399,7 +398,8 @@ def missing_lines(missing: Mapping[str, str], config: Path) -> Iterator[str]:
     for kind, artifacts in kinds.items():
         if artifacts:
             first = f"{artifacts[0]}.json" + (" and others" if len(artifacts) > 1 else "")
-            yield f"{len(artifacts)} records are {kind}, and were left out: {first}; {make(config)}"
+            count, them = ("1 record", "it") if len(artifacts) == 1 else (f"{len(artifacts)} records", "them")
+            yield f"{count} {kind}, left out: {first}; to make {them}: {run_command(config)}"
 
 
 def write(folder: Path, plan: Plan, top1: Mapping[Key, float]) -> list[Path]:

@@ -140,8 +140,8 @@ def test_a_missing_record_leaves_its_comparison_undecided_and_says_so() -> None:
     del top1["mnist", "100", "wide2-s23", "linear_probe", "heldout"]
     checked = only(plan, top1)
     assert [of.verdict for of in checked.comparisons] == [HOLDS, UNDECIDED] and checked.verdict == UNDECIDED
-    assert checked.comparisons[1].reason == "1 of 14 records are missing" and checked.comparisons[1].interval is None
-    assert "undecided: 1 of 14 records are missing" in "\n".join(claims.lines([checked]))
+    assert checked.comparisons[1].reason == "1 of 14 records missing" and checked.comparisons[1].interval is None
+    assert "undecided: 1 of 14 records missing" in "\n".join(claims.lines([checked]))
     assert only(plan, {}).sentence == "It does. **Undecided**: of 2 comparisons 2 are undecided."
 
 

@@ -44,13 +44,13 @@ def test_a_pair_without_its_partner_is_refused() -> None:
 
 
 def test_they_cover_the_truth_as_often_as_they_say() -> None:
-    """4,000 made-up experiments: 95 %, give or take four standard errors; Welch's is an approximation."""
+    """1,000 made-up experiments: 95 %, give or take four standard errors; Welch's is an approximation."""
     random = np.random.default_rng(1)
     paired = welch = 0
-    for _ in range(4000):
+    for _ in range(1000):
         shared, a, b, c = random.normal(0, 3, 4), *random.normal(0, 1, (2, 4)), random.normal(0, 2, 10)
         low, high = paired_t_interval((shared + a).tolist(), (shared + b - 1).tolist())
         paired += low < 1 < high
         low, high = welch_interval((1 + a).tolist(), c.tolist())
         welch += low < 1 < high
-    assert paired / 4000 == pytest.approx(0.95, abs=0.014) and welch / 4000 == pytest.approx(0.95, abs=0.02)
+    assert paired / 1000 == pytest.approx(0.95, abs=0.028) and welch / 1000 == pytest.approx(0.95, abs=0.035)

@@ -1,6 +1,7 @@
 """Bad configs: every mistake in a line of its own, all at once, before any job."""
 
 import copy
+import json
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -236,7 +237,7 @@ def text_of(place: tuple[Any, ...]) -> str:
 def all_places() -> list[tuple[str, tuple[Any, ...]]]:
     """Of the configs of the project: of places that differ in positions and in the names of entries the first."""
     found: dict[Any, tuple[str, tuple[Any, ...]]] = {}
-    for name in ("tiny", "cifar", "cifar_public", "demo"):
+    for name in ("tiny", "cifar", "cifar_public", "demo", "claims"):
         content = CONTENTS[name]
         for place in places(content):
             named = place[0] not in ("features",) and isinstance(content[place[0]], dict)
@@ -250,9 +251,10 @@ def at_parent(content: Any, place: tuple[Any, ...]) -> list[str]:
     return list(holder) if isinstance(holder, dict) and len(place) != 2 else []
 
 
+# By way of JSON: what an alias of YAML names is broken in one place.
 CONTENTS = {
-    name: yaml.safe_load((CLONE / f"workflow/config/{name}.yaml").read_text())
-    for name in ("tiny", "cifar", "cifar_public", "demo")
+    name: json.loads(json.dumps(yaml.safe_load((CLONE / f"workflow/config/{name}.yaml").read_text())))
+    for name in ("tiny", "cifar", "cifar_public", "demo", "claims")
 }
 
 
@@ -379,7 +381,7 @@ def test_every_name_that_refers_to_nothing_is_told_with_the_nearest_one() -> Non
 
 def test_every_entry_that_is_renamed_or_gone_is_missed_where_it_is_named() -> None:
     for name, place in all_places():
-        if len(place) != 2 or place[0] not in DECLARED or place[0] == "figures":
+        if len(place) != 2 or place[0] not in DECLARED or place[0] in ("figures", "claims"):
             continue
         for new in (None, f"{place[1]}x"):
             content = copy.deepcopy(CONTENTS[name])
