@@ -95,7 +95,7 @@ class Comparison:
         counts = f"{self.n[0]} and {self.n[1]}"
         if self.blocks is None:
             return counts
-        text = f"{self.blocks} block{'s' if self.blocks > 1 else ''}"
+        text = counted(self.blocks, "block")
         return text if set(self.n) == {self.blocks} else f"{text} ({counts})"
 
 
@@ -111,20 +111,21 @@ class Checked:
 
     @property
     def summary(self) -> str:
-        """`+1.0 to +7.1 points in 4 comparisons; n = 4 and 10`, after how many hold where not all do."""
-        known = [comparison.difference for comparison in self.comparisons if comparison.difference is not None]
-        count = len(self.comparisons)
-        plural = "s" if count > 1 else ""
+        """`+1.0 to +7.1 points in 4 comparisons; n = 4 and 10`; before it, how many hold where not all do."""
         parts = []
+        count = {verdict: sum(of.verdict == verdict for of in self.comparisons) for verdict in VERDICTS}
+        if count[HOLDS] < len(self.comparisons):
+            said = [f"{count[HOLDS] or 'none'} of {counted(len(self.comparisons), 'comparison')} "]
+            said[0] += "hold" if count[HOLDS] > 1 else "holds"
+            said += [f"{count[FAILS]} {'do' if count[FAILS] > 1 else 'does'} not"] * bool(count[FAILS])
+            said += [f"{count[UNDECIDED]} {'are' if count[UNDECIDED] > 1 else 'is'} undecided"] * bool(count[UNDECIDED])
+            parts.append(", ".join(said))
+        known = [comparison.difference for comparison in self.comparisons if comparison.difference is not None]
         if known:
-            low, high = min(known), max(known)
-            span = signed(low) if signed(low) == signed(high) else f"{signed(low)} to {signed(high)}"
-            parts.append(f"{span} points in {len(known)} comparison{'s' if len(known) > 1 else ''}")
+            low, high = signed(min(known)), signed(max(known))
+            span = low if low == high else f"{low} to {high}"
+            parts.append(f"{span} points" + ("" if parts else f" in {counted(len(known), 'comparison')}"))
             parts.append(f"n = {'; '.join(dict.fromkeys(of.n_text for of in self.comparisons))}")
-        counts = {verdict: sum(of.verdict == verdict for of in self.comparisons) for verdict in VERDICTS}
-        if counts[HOLDS] < count:
-            words = zip(counts.values(), ("hold", "do not", "are undecided"), strict=True)
-            parts.insert(0, f"of {count} comparison{plural} " + ", ".join(f"{k} {word}" for k, word in words if k))
         return "; ".join(parts)
 
     @property
@@ -272,7 +273,7 @@ def _no_interval(blocks_of: Sequence[list[str]], n: tuple[int, int], absent: int
         more = f" and {len(alone) - 1} more" if len(alone) > 1 else ""
         return f"only one of the two has replicates in block {alone[0]}{more}"
     fewest, what = (len(first), "block") if first == second else (min(n), "replicate")
-    return f"{fewest} {what}{'s' if fewest > 1 else ''}; an interval needs {FEWEST}" if fewest < FEWEST else ""
+    return f"{counted(fewest, what)}; an interval needs {FEWEST}" if fewest < FEWEST else ""
 
 
 def _block_means(replicates: Sequence[tuple[str, float]]) -> list[float]:
@@ -291,6 +292,11 @@ def verdict(interval: tuple[float, float], test: Any) -> str:
     return HOLDS if low > 0 else FAILS if high < 0 else UNDECIDED
 
 
+def counted(number: int, what: str) -> str:
+    """`1 block`, `4 blocks`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def signed(points: float) -> str:
     """`+1.0`, `-0.3`, `0.0`."""
     text = f"{points:+.1f}"
@@ -307,8 +313,8 @@ def lines(checked: Sequence[Checked]) -> Iterator[str]:
                 parts[1:1] = [f"{of.method} interval {signed(of.interval[0])} to {signed(of.interval[1])}"]
             said = f"{of.verdict}: {of.reason}" if of.reason else of.verdict
             yield f"  {of.panel}: {of.first} - {of.second}: {', '.join([*parts, said])}"
-    counts = [f"{sum(claim.verdict == verdict for claim in checked)} {verdict}" for verdict in VERDICTS]
-    yield f"Of {len(checked)} claims: {', '.join(counts)}."
+    counts = [f"{verdict}: {sum(claim.verdict == verdict for claim in checked)}" for verdict in VERDICTS]
+    yield f"{counted(len(checked), 'claim')}; {', '.join(counts)}."
     yield ABOUT
 
 
@@ -398,7 +404,8 @@ def missing_lines(missing: Mapping[str, str], config: Path) -> Iterator[str]:
     for kind, artifacts in kinds.items():
         if artifacts:
             first = f"{artifacts[0]}.json" + (" and others" if len(artifacts) > 1 else "")
-            count, them = ("1 record", "it") if len(artifacts) == 1 else (f"{len(artifacts)} records", "them")
+            them = "it" if len(artifacts) == 1 else "them"
+            count = counted(len(artifacts), "record")
             yield f"{count} {kind}, left out: {first}; to make {them}: {run_command(config)}"
 
 

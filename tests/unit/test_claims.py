@@ -95,7 +95,7 @@ def test_it_does_not_hold_where_one_comparison_does_not() -> None:
     checked = only(plan, accuracies(plan, lambda name, target: 0.6 + ("cat" in name) * better[target]))
     assert checked.verdict == FAILS and [of.verdict for of in checked.comparisons] == [HOLDS, FAILS]
     assert checked.sentence == (
-        "It does. **Does not hold**: of 2 comparisons 1 hold, 1 do not; -10.0 to +10.0 points in 2 comparisons; n = 4 and 6."
+        "It does. **Does not hold**: 1 of 2 comparisons holds, 1 does not; -10.0 to +10.0 points; n = 4 and 6."
     )
 
 
@@ -142,7 +142,7 @@ def test_a_missing_record_leaves_its_comparison_undecided_and_says_so() -> None:
     assert [of.verdict for of in checked.comparisons] == [HOLDS, UNDECIDED] and checked.verdict == UNDECIDED
     assert checked.comparisons[1].reason == "1 of 14 records missing" and checked.comparisons[1].interval is None
     assert "undecided: 1 of 14 records missing" in "\n".join(claims.lines([checked]))
-    assert only(plan, {}).sentence == "It does. **Undecided**: of 2 comparisons 2 are undecided."
+    assert only(plan, {}).sentence == "It does. **Undecided**: none of 2 comparisons holds, 2 are undecided."
 
 
 def fewer(seeds: int, *pairs: list[dict[str, Any]]) -> Plan:

@@ -69,7 +69,7 @@ def test_claims_are_checked_on_the_results(claiming: Path, root: Path, tmp_path:
         r"undecided: 1 replicate; an interval needs 4",
         lines[1],
     )
-    assert lines[2] == "Of 1 claims: 0 holds, 0 does not hold, 1 undecided." and "missing" not in result.output
+    assert lines[2] == "1 claim; holds: 0, does not hold: 0, undecided: 1." and "missing" not in result.output
     replicates = pd.read_csv(tmp_path / "out/claims.csv").set_index("replicate")
     for name in ("erm-s0", "erm-s1", "wide2-s0"):
         (entry,) = [
