@@ -7,6 +7,7 @@
 # make progress CONFIG=config.yaml   how far it is: what is missing of each table, and what is still to run
 # make report CONFIG=workflow/config/demo.yaml   one HTML file with tables, figures and every record (docs/report.md)
 # make bench   how fast the parts are, as ratios with the limits that they are to reach; half an hour (docs/speed.md)
+# make gpu-check   whether results are right on this machine's GPU, and how fast; six minutes (docs/speed.md)
 # make docs   the pages of docs/ as HTML, in docs/_build/html, every link within them checked
 # make accept-refactor   keep results after a change of code that changes no result (docs/reruns.md)
 PYTHON ?= python3
@@ -27,7 +28,7 @@ report: CONFIG = workflow/config/demo.yaml
 OLD ?= HEAD
 OLD_PYTHON ?= $(BIN)/python
 
-.PHONY: setup demo tiny claims test test-long test-slurm plan progress report bench docs accept-refactor
+.PHONY: setup demo tiny claims test test-long test-slurm plan progress report bench gpu-check docs accept-refactor
 
 setup: .venv/installed
 
@@ -53,6 +54,10 @@ report: setup
 # Of one thread; BENCH holds other options, for all: see python -m benchmarks --help.
 bench: setup
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+# Also without `make setup`, where a Python has PyTorch 2.11 or later: python -m benchmarks.gpu --help.
+gpu-check: setup
+	@$(BIN)/python -m benchmarks.gpu --out results/gpu-check
 
 docs: setup
 	@$(BIN)/python -m docs.reference

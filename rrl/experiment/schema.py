@@ -267,8 +267,11 @@ Gpus = Annotated[
 
 
 Precision = Annotated[
-    Literal["float32", "bfloat16"],
-    Field(description="Of products and convolutions in training; weights and the rest are float32."),
+    Literal["float32", "tf32", "bfloat16"],
+    Field(
+        description="Of products and convolutions in training; weights and the rest are float32. `tf32` is a GPU's: a "
+        "CPU computes in float32 instead, and says so."
+    ),
 ]
 
 
@@ -422,8 +425,9 @@ class Features(Strict):
     """Augmented passes over the training images, which the epochs of a probe take in turn; 1: the plain images."""
     dtype: Literal["float16", "float32"]
     """Of the numbers in the files."""
-    precision: Literal["float32", "bfloat16"]
-    """Of the networks, when features are extracted."""
+    precision: Literal["float32", "tf32", "bfloat16"]
+    """Of the networks, when features are extracted. `tf32`: of products and convolutions on a GPU; a CPU computes in
+    float32 instead, and says so."""
     batch_size: Count
     """Images that go through a network at once."""
 
