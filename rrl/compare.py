@@ -202,6 +202,7 @@ def experiment(
             }
         },
         "figures": {},
+        "claims": {},
     }
 
 

@@ -654,6 +654,21 @@ class Plan:
             return "sets"
         return "independent windows" if self.disjoint(group) else "windows"
 
+    def origins(self, representation: str) -> set[str]:
+        """The networks in a representation, and those that they were distilled from."""
+        networks = {member.network for member in self.representations[representation]}
+        return networks.union(*map(self.teachers, networks))
+
+    def shared(self, representations: Iterable[str]) -> tuple[str, str] | None:
+        """The first two of some representations that are not independent: they have a network in common."""
+        first: dict[str, str] = {}
+        for name in representations:
+            for network in self.origins(name):
+                if network in first:
+                    return first[network], name
+            first |= dict.fromkeys(self.origins(name), name)
+        return None
+
     def disjoint(self, group: str) -> bool:
         """Whether no two windows of a group share a network."""
         return group in {

@@ -32,7 +32,7 @@ def dangling(content: Any) -> list[str]:
     content : of the right shape, with nothing in place of what was not: the schema names that.
     """
     sections = (
-        "targets", "recipes", "networks", "representations", "probes", "finetunings", "tables", "figures"
+        "targets", "recipes", "networks", "representations", "probes", "finetunings", "tables", "figures", "claims"
     )  # fmt: skip
     return list(_dangling({name: _entries(content.get(name)) for name in sections}, content))
 
@@ -124,6 +124,8 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
     for name, figure in config["figures"].items():
         yield from _of_figure(f"figures.{name}", figure, config, groups, single)
         yield from _of_similarity_figure(f"figures.{name}", figure, config)
+    for name, claim in config["claims"].items():
+        yield from _of_claim(f"claims.{name}", claim, config, groups)
 
 
 def probes_of(probe: Any) -> list[str]:
@@ -453,6 +455,43 @@ def _of_similarity_figure(place: str, figure: Any, config: dict[str, dict[str, A
             yield (
                 f"{at}.family: found {family}, on {open_targets[0]}, whose transform is `network`; {NEEDS_TRANSFORM}"
             )
+
+
+def _of_claim(place: str, claim: Any, config: dict[str, dict[str, Any]], declared: dict[str, int]) -> Iterator[str]:
+    """Every side of a comparison is a cell of the table that the claim names."""
+    yield from _unknown(f"{place}.table", claim.get("table"), config["tables"])
+    table = config["tables"].get(str(claim.get("table")), {})
+    where = f"tables.{claim.get('table')}"
+    selections = _list(table.get("selections"))
+    if selections and claim.get("selection") not in (None, *selections):
+        yield f"{place}.selection: found {claim['selection']}; allowed are those of {where}: {', '.join(selections)}"
+    rows = [(row.get("group"), row.get("ensemble")) for row in _mappings(table.get("rows"))]
+    columns = [(of.get("transfer"), of.get("target"), of.get("shots")) for of in _mappings(table.get("columns"))]
+    if not rows or not columns or any(None in cell for cell in [*rows, *columns]):
+        return  # of a table with mistakes of its own
+    panels = []
+    for number, panel in enumerate(_mappings(claim.get("panels"))):
+        of = panel.get("target"), panel.get("shots")
+        yield from _unknown(f"{place}.panels[{number}].target", of[0], config["targets"])
+        if of[0] in config["targets"] and None not in of and of not in [column[1:] for column in columns]:
+            known = ", ".join(dict.fromkeys(f"{column[1]} {column[2]}" for column in columns))
+            found = f"found target {of[0]}, shots {of[1]}"
+            yield f"{place}.panels[{number}]: {found}; allowed are those of {where}: {known}"
+        elif of[0] in config["targets"] and None not in of:
+            panels.append(of)
+    for number, pair in enumerate(_list(claim.get("pairs"))):
+        for side, method in enumerate(_list(pair)):
+            at = f"{place}.pairs[{number}][{side}]"
+            if not isinstance(method, dict) or None in (method.get("ensemble"), method.get("transfer")):
+                continue
+            yield from _unknown(f"{at}.group", method.get("group"), declared)
+            row = method.get("group"), method["ensemble"]
+            if row[0] in declared and row not in rows:
+                yield f"{at}: found group {row[0]}, ensemble {row[1]}; allowed are rows of {where}"
+            for target, shots in panels:
+                if (method["transfer"], target, shots) not in columns:
+                    found = f"found {method['transfer']} on {target}, shots {shots}"
+                    yield f"{at}.transfer: {found}; allowed are columns of {where}"
 
 
 def _finetuned_on(finetunings: dict[str, Any]) -> dict[str, Any]:

@@ -732,6 +732,51 @@ class SimilarityFigure(Strict):
     """In this order."""
 
 
+class Greater(Strict):
+    """The first of each pair is more accurate than the second."""
+
+    name: Literal["greater"]
+    """Of the test."""
+
+
+class Equal(Strict):
+    """The two of each pair differ by less than a bound."""
+
+    name: Literal["equal"]
+    """Of the test."""
+    within: Positive
+    """The bound, in percentage points."""
+
+
+class Method(Strict):
+    """One side of a comparison: a row of the claim's table, and what was trained."""
+
+    group: Reference
+    """Of the row; no two of its representations may share a network."""
+    ensemble: bool
+    """As in the row."""
+    transfer: Literal["linear_probe", "finetune", "averaged_head", "two_stage"]
+    """As in the table's columns."""
+
+
+class Claim(Strict):
+    """What the results are to show; `rrl claims` says whether they do, from independent replicates. No job depends on
+    it."""
+
+    statement: Text
+    """In words; it holds if every pair passes the test on every panel."""
+    table: Reference
+    """The entry of `tables` whose cells are compared."""
+    selection: Selection
+    """The rule whose accuracies are compared."""
+    test: Annotated[Greater | Equal, Field(discriminator="name")]
+    """What each comparison must show."""
+    pairs: Distinct[Annotated[list[Method], Field(min_length=2, max_length=2), AfterValidator(_distinct)]]
+    """Methods that are compared, the first with the second."""
+    panels: Distinct[Panel]
+    """Where they are compared."""
+
+
 def _kind_of_representation(value: Any) -> str:
     """By the key that only this kind has, misspelt or not."""
     kinds = {"columns": "Columns", "members": "Members", "best_subset_of": "BestSubset"}
@@ -806,3 +851,5 @@ class Config(Strict):
     """What is to be made: everything else is made because a table or a figure needs it."""
     figures: dict[Name, Annotated[AccuracyFigure | SimilarityFigure, Field(discriminator="kind")]]
     """Pictures of tables, and of networks; `{}`: none."""
+    claims: dict[Name, Claim]
+    """What the results are to show; `{}`: nothing."""

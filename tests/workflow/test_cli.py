@@ -3,12 +3,15 @@
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from rrl.artifacts.logits import read_logits
@@ -32,6 +35,86 @@ def call(*words: str | Path) -> Result:
 @pytest.fixture
 def root(tiny: Path) -> Path:
     return tiny / "results/tiny"
+
+
+CLAIM = {
+    "statement": "ERM is more accurate than WIDE2 on digits.",
+    "table": "table2",
+    "selection": "heldout",
+    "test": {"name": "greater"},
+    "pairs": [[{"group": name, "ensemble": False, "transfer": "linear_probe"} for name in ("erm", "wide2")]],
+    "panels": [{"target": "mnist", "shots": 10}],
+}
+
+
+@pytest.fixture
+def claiming(tiny: Path, tmp_path: Path) -> Path:
+    """The config of tiny with a claim."""
+    config = tmp_path / "claiming.yaml"
+    config.write_text(
+        yaml.safe_dump(yaml.safe_load((tiny / "workflow/config/tiny.yaml").read_text()) | {"claims": {"one": CLAIM}})
+    )
+    return config
+
+
+def test_claims_are_checked_on_the_results(claiming: Path, root: Path, tmp_path: Path) -> None:
+    """Two networks against one are too few to say; their accuracies are those of the records."""
+    result = call("claims", root, "--config", claiming, "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"UNDECIDED: {CLAIM['statement']}"
+    assert re.fullmatch(
+        r"  mnist 10-shot: ERM - WIDE2: ([+-]\d+\.\d|0\.0) points, n = 2 and 1, "
+        r"undecided: 1 replicate; an interval needs 4",
+        lines[1],
+    )
+    assert lines[2] == "1 claim; holds: 0, does not hold: 0, undecided: 1." and "missing" not in result.output
+    replicates = pd.read_csv(tmp_path / "out/claims.csv").set_index("replicate")
+    for name in ("erm-s0", "erm-s1", "wide2-s0"):
+        (entry,) = [
+            entry
+            for entry in read_card(root / f"records/mnist/{name}/linear_probe.json").facts["results"]
+            if (entry["shots"], entry["selection"]) == (10, "heldout")
+        ]
+        assert replicates.loc[name, "top1"] == entry["top1"]
+    content = json.loads((tmp_path / "out/claims.json").read_text())
+    assert content == json.loads(call("claims", root, "--config", claiming, "--json").stdout)
+    assert content["claims"]["one"]["verdict"] == "undecided" and content["claims"]["one"]["comparisons"][0]["n"] == [
+        2,
+        1,
+    ]
+    assert "ERM − WIDE2" in (tmp_path / "out/claims.md").read_text()
+
+
+def test_claims_say_what_is_missing_and_what_makes_it(claiming: Path, root: Path, tmp_path: Path) -> None:
+    record = root / "records/mnist/erm-s1/linear_probe.json"
+    record.rename(tmp_path / "away")
+    try:
+        result = call("claims", root, "--config", claiming)
+    finally:
+        (tmp_path / "away").rename(record)
+    assert result.exit_code == 0 and "undecided: 1 of 3 records missing" in result.stdout
+    assert "1 record missing, left out: records/mnist/erm-s1/linear_probe.json; to make it: snakemake" in result.stderr
+    changed = yaml.safe_load(claiming.read_text())
+    changed["probes"]["tiny"]["epochs"] = 3
+    claiming.write_text(yaml.safe_dump(changed))
+    result = call("claims", root, "--config", claiming)
+    assert (
+        result.exit_code == 1
+        and "none of the 3 records that the claims need was made by this config and code" in result.output
+    )
+    result = call("claims", tmp_path, "--config", claiming)
+    assert result.exit_code == 1 and f"{tmp_path}: none of the 3 records" in result.output
+
+
+def test_claims_need_a_config_that_has_some(tiny: Path) -> None:
+    result = call("claims", "--config", tiny / "workflow/config/tiny.yaml")
+    assert result.exit_code == 1 and "tiny.yaml: it has no claims; name a config with some" in result.output
+
+
+def test_claims_do_without_torch() -> None:
+    code = "import sys, rrl.cli, rrl.claims; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_a_record_is_shown_with_all_that_is_behind_it(root: Path) -> None:

@@ -1,6 +1,7 @@
 """Bad configs: every mistake in a line of its own, all at once, before any job."""
 
 import copy
+import json
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -258,7 +259,7 @@ def text_of(place: tuple[Any, ...]) -> str:
 def all_places() -> list[tuple[str, tuple[Any, ...]]]:
     """Of the configs of the project: of places that differ in positions and in the names of entries the first."""
     found: dict[Any, tuple[str, tuple[Any, ...]]] = {}
-    for name in ("tiny", "cifar", "cifar_public", "demo"):
+    for name in ("tiny", "cifar", "cifar_public", "demo", "claims"):
         content = CONTENTS[name]
         for place in places(content):
             named = place[0] not in ("features",) and isinstance(content[place[0]], dict)
@@ -272,9 +273,10 @@ def at_parent(content: Any, place: tuple[Any, ...]) -> list[str]:
     return list(holder) if isinstance(holder, dict) and len(place) != 2 else []
 
 
+# By way of JSON: what an alias of YAML names is broken in one place.
 CONTENTS = {
-    name: yaml.safe_load((CLONE / f"workflow/config/{name}.yaml").read_text())
-    for name in ("tiny", "cifar", "cifar_public", "demo")
+    name: json.loads(json.dumps(yaml.safe_load((CLONE / f"workflow/config/{name}.yaml").read_text())))
+    for name in ("tiny", "cifar", "cifar_public", "demo", "claims")
 }
 
 
@@ -282,7 +284,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-DECLARED = ("targets", "recipes", "networks", "representations", "probes", "finetunings", "tables", "figures")
+DECLARED = ("targets", "recipes", "networks", "representations", "probes", "finetunings", "tables", "figures", "claims")
 # What is put in place of a value, and for which values it is wrong.
 WRONG: dict[str, tuple[Any, Callable[[Any], bool]]] = {
     "text for a number": ("many", is_number),
@@ -401,7 +403,7 @@ def test_every_name_that_refers_to_nothing_is_told_with_the_nearest_one() -> Non
 
 def test_every_entry_that_is_renamed_or_gone_is_missed_where_it_is_named() -> None:
     for name, place in all_places():
-        if len(place) != 2 or place[0] not in DECLARED or place[0] == "figures":
+        if len(place) != 2 or place[0] not in DECLARED or place[0] in ("figures", "claims"):
             continue
         for new in (None, f"{place[1]}x"):
             content = copy.deepcopy(CONTENTS[name])
