@@ -1,11 +1,13 @@
 # make setup   the environment, in .venv          make demo   the demo: from nothing to tables and figures
 # make test    checks, in minutes                  make tiny   the smallest experiment, under a minute
+# make claims   the experiment behind what the README claims, on many networks; up to forty minutes (docs/claims.md)
 # make test-long         the checks that take longer: the demo, every page, kills, damage, a browser
 # make test-slurm        the checks that need Slurm, on a cluster of one node that they start and stop
 # make plan CONFIG=config.yaml       what an experiment costs before it runs, by table and in all
 # make progress CONFIG=config.yaml   how far it is: what is missing of each table, and what is still to run
 # make report CONFIG=workflow/config/demo.yaml   one HTML file with tables, figures and every record (docs/report.md)
 # make bench   how fast the parts are, as ratios with the limits that they are to reach; half an hour (docs/speed.md)
+# make gpu-check   whether results are right on this machine's GPU, and how fast; six minutes (docs/speed.md)
 # make docs   the pages of docs/ as HTML, in docs/_build/html, every link within them checked
 # make accept-refactor   keep results after a change of code that changes no result (docs/reruns.md)
 PYTHON ?= python3
@@ -26,7 +28,7 @@ report: CONFIG = workflow/config/demo.yaml
 OLD ?= HEAD
 OLD_PYTHON ?= $(BIN)/python
 
-.PHONY: setup demo tiny test test-long test-slurm plan progress report bench docs accept-refactor
+.PHONY: setup demo tiny claims test test-long test-slurm plan progress report bench gpu-check docs accept-refactor
 
 setup: .venv/installed
 
@@ -34,10 +36,10 @@ setup: .venv/installed
 	@bash workflow/setup.sh "$(PYTHON)" "$(TORCH)"
 	@touch $@
 
-demo tiny: setup
+demo tiny claims: setup
 	@$(SNAKEMAKE) --configfile workflow/config/$@.yaml
-	@cat results/$@/table2.md; echo; cat results/$@/table1.md
-	@echo; echo "To read them in a browser: make report CONFIG=workflow/config/$@.yaml"
+	@for table in results/$@/table?.md; do cat $$table; echo; done
+	@echo "To read them in a browser: make report CONFIG=workflow/config/$@.yaml"
 
 plan: setup
 	@$(BIN)/python -m rrl.costs "$(CONFIG)"
@@ -51,6 +53,10 @@ report: setup
 # Of one thread; BENCH holds other options, for all: see python -m benchmarks --help.
 bench: setup
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+# Also without `make setup`, where a Python has PyTorch 2.11 or later: python -m benchmarks.gpu --help.
+gpu-check: setup
+	@$(BIN)/python -m benchmarks.gpu --out results/gpu-check
 
 docs: setup
 	@$(BIN)/python -m docs.reference

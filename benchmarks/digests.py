@@ -27,7 +27,7 @@ from rrl.artifacts.features import content_digest, finish, labels_digest
 from rrl.artifacts.files import sha256_of_file
 from rrl.probing.cached import Data
 from rrl.probing.heads import HeadTraining, Setting, initial_head, train_heads
-from rrl.targets.images import Split
+from rrl.targets.images import Split, inputs
 from rrl.targets.transforms import PaddedCrop, Photographs, Transform
 from rrl.training.device import prepare
 from rrl.training.train import Recipe, train
@@ -85,7 +85,7 @@ def training(arch: str, data: Split, transform: Transform, batch_size: int, fold
     recipe = Recipe(1, batch_size, 0.01, 0.9, True, 0.0, True, {"name": "constant"})
     steps = len(data.labels) // batch_size
     start = time.perf_counter()
-    batches = extract.inputs(data, np.arange(len(data.labels)), transform, None).split(batch_size)
+    batches = inputs(data, np.arange(len(data.labels)), transform, None).split(batch_size)
     labels = torch.from_numpy(data.labels).split(batch_size)
     of_an_epoch = list(zip(batches, labels, strict=True))
     with contextlib.redirect_stderr(io.StringIO()):

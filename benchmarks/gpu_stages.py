@@ -2,22 +2,20 @@
 
     python -m benchmarks.gpu_stages --folder FOLDER --pictures FOLDER --threads 4
 
-Writes FOLDER/stages.json: of each stage its seconds, the error if there was one, and the digest of what it made. A
-stage that fails leaves out those behind it that need what it makes. Run again, in the same folder, it does all again.
+Writes FOLDER/stages.json: of each stage its seconds, the error if there was one, the GPU's memory and the digest of
+what it made. A stage that fails leaves out those behind it that need what it makes. Run again, in the same folder, it
+does all again.
 --stop-at N: the first training ends in its step N, by SIGTERM, as on a cluster; run again, it goes on from there.
 """
 
 import argparse
 import importlib
-import importlib.util
 import json
 import os
 import signal
-import sys
 import time
 import traceback
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -39,34 +37,6 @@ DECAYS = [1e-4, 1e-2]
 TUNED = "{}.source.heldout-lr0.01-wd0.0001-e3"  # as the stage names a network after the run
 
 
-class FileLock:
-    """Locks nothing: for folders that one process alone uses."""
-
-    def __init__(self, lock_file: object, timeout: float = 0):
-        self.lock_file = str(lock_file)
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-
-def is_missing(library: str) -> bool:
-    try:
-        return importlib.util.find_spec(library) is None
-    except ImportError:
-        return True
-
-
-def stand_in() -> bool:
-    """Takes the place of the library filelock where that is missing; whether it was. What needs no other library that
-    may be missing can then be imported."""
-    if is_missing("filelock"):
-        module = sys.modules["filelock"] = ModuleType("filelock")
-        vars(module).update(FileLock=FileLock, Timeout=TimeoutError)
-        return True
-    return False
-
-
 def make_pictures(folder: Path, classes: int, of_each: int) -> None:
     """Pictures of classes that can be told apart, but not all of them, in a folder for each class."""
     random = np.random.default_rng(0)
@@ -77,6 +47,17 @@ def make_pictures(folder: Path, classes: int, of_each: int) -> None:
             coarse = np.clip(centre + random.normal(0, 60, centre.shape), 0, 255).astype(np.uint8)
             whole = Image.fromarray(coarse).resize((44, 36), Image.Resampling.BICUBIC)
             whole.save(folder / f"class{number}" / f"{picture:03}.png")
+
+
+def most_memory() -> int:
+    """Bytes that torch held of the GPU at most since this was last asked; 0 without one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return 0
+    most = torch.cuda.max_memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    return most
 
 
 class Stages:
@@ -109,6 +90,7 @@ class Stages:
             words += flags({**settings, **{name: str(value) for name, value in places.items()}})
             importlib.import_module(f"rrl.{stage}").main(words if stage != "represent" else without_threads(words))
             self.cards[artifact] = read_card(output)
+            report["memory"] = most_memory()
             report["digest"] = self.cards[artifact].digest
         except Exception:
             report["error"] = traceback.format_exc()
@@ -222,7 +204,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--stop-at", type=int, default=0)
     arguments = parser.parse_args()
-    stand_in()
     stages = Stages(arguments.folder, arguments.pictures, arguments.threads)
     if arguments.stop_at:
         stop_in(arguments.stop_at)

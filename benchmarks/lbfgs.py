@@ -44,7 +44,7 @@ def sgd(
 ) -> Iterator[Heads]:
     """The heads of all settings, pairs of learning rate and weight decay, after each of `length` epochs."""
     heads = Heads.create(*initial_head(classes, x.shape[1], 0), len(settings), batch_norm=False)
-    factors, decays = (torch.tensor(of) for of in zip(*settings, strict=True))
+    factors, decays = zip(*settings, strict=True)
     sweep = Sweep(heads, decays, factors, 0.9, True, batch_norm=False)
     steps = -(-len(x) // 256)
     milestones = [round(length * at / 28) for at in (8, 16, 24)]

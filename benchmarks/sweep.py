@@ -25,7 +25,7 @@ WANTED = {(2048, 10): 2.0, (2048, 100): 1.5, (20480, 100): 1.2}
 def together(head: tuple[Tensor, Tensor], batches: list[tuple[Tensor, Tensor]]) -> Tensor:
     """The weights of all settings (S, C, D) after a step on each batch."""
     heads = Heads.create(*head, len(DECAYS), batch_norm=True)
-    sweep = Sweep(heads, torch.tensor(DECAYS), torch.ones(len(DECAYS)), MOMENTUM, nesterov=True, batch_norm=True)
+    sweep = Sweep(heads, DECAYS, [1.0] * len(DECAYS), MOMENTUM, nesterov=True, batch_norm=True)
     for features, labels in batches:
         sweep.step(features, labels, RATE)
     return heads.weight

@@ -62,7 +62,7 @@ def numbers_stay_whole(app: Any, name: str, source: list[str]) -> None:
 def _joined(text: str) -> str:
     text = re.sub(r" ± (?=\d)", f"{SPACE}±{SPACE}", text)
     text = re.sub(r"\[([-+−]?[\d.]+), ([-+−]?[\d.]+)\](?!\()", rf"[\1,{SPACE}\2]", text)
-    return re.sub(r"(\d+) (seeds?|windows?)(?= *\|)", rf"\1{SPACE}\2", text)
+    return re.sub(r"(\d+) (seeds?|(?:independent )?windows?)(?= *\|)", rf"\1{SPACE}\2", text)
 
 
 def setup(app: Any) -> None:

@@ -31,7 +31,8 @@ from rrl.artifacts.provenance import Card, remake
 from rrl.bars import Bar
 from rrl.command import Command, build, run
 from rrl.errors import UserError
-from rrl.targets.images import Split, inputs, load_split
+from rrl.targets.images import Split, load_split
+from rrl.targets.reading import CPU, Pixels, read
 from rrl.targets.transforms import TRANSFORM_FLAG, Transform, parse_transform
 from rrl.training.batches import Share, whole
 from rrl.training.device import prepare
@@ -129,17 +130,19 @@ def logits_of(
 
 def view_batches(
     data: Split, transform: Transform, draws: list[str | None], logits: Tensor, batch_size: int, seed: int, epoch: int,
-    skipped: int = 0, share: Share = whole,
-) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
+    skipped: int = 0, share: Share = whole, device: torch.device = CPU,
+) -> Iterator[tuple[Tensor | Pixels, Tensor]]:  # fmt: skip
     """One pass over the view of an epoch: images (B, channels, height, width) and teachers' logits (B, K, C).
 
     share : the part of each batch that is made.
     skipped : number of batches that are left out at the beginning.
+    device : that the batches are for.
     """
     view = epoch % len(draws)
     order = shuffled(len(data.labels), batch_size, generator("batches", seed, epoch))
-    for chosen in map(share, itertools.islice(order, skipped, None)):
-        yield inputs(data, chosen.numpy(), transform, draws[view]), logits[view, chosen]
+    parts = list(map(share, itertools.islice(order, skipped, None)))
+    images = read(data, transform, ((part.numpy(), draws[view]) for part in parts), device)
+    yield from ((made, logits[view, part]) for made, part in zip(images, parts, strict=True))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -161,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     become_torchrun("distill", arguments.gpus, arguments.arithmetic, argv)
 
     processes = meet()
-    device = prepare(arguments.threads, arguments.arithmetic)
+    device = prepare(arguments.threads, arguments.arithmetic, arguments.precision)
     recipe, transform = build(Recipe, arguments), parse_transform(arguments.transform)
     target, teachers, seed = arguments.target, arguments.networks, arguments.seed
     views = check_teachers(target, arguments.features, teachers, arguments.transform)
@@ -176,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         train(
             student,
             lambda epoch, skipped: view_batches(
-                data, transform, draws, logits, recipe.batch_size, seed, epoch, skipped, processes.share
+                data, transform, draws, logits, recipe.batch_size, seed, epoch, skipped, processes.share, device
             ),
             -(-len(data.labels) // recipe.batch_size),
             recipe,

@@ -26,9 +26,10 @@ from rrl.artifacts.members import SPLITS
 from rrl.artifacts.work import claim
 from rrl.bars import Bar
 from rrl.command import Command, run
-from rrl.targets.images import Split, inputs, load_split
+from rrl.targets.images import Split, load_split
+from rrl.targets.reading import read
 from rrl.targets.transforms import TRANSFORM_FLAG, Transform, parse_transform
-from rrl.training.device import ahead, multiply_by_onednn, prepare
+from rrl.training.device import PRECISION, ahead, batches_on_device, multiply_by_onednn, on_host, prepare
 from rrl.trunks.inference import compiles, for_inference
 from rrl.trunks.stored_networks import load_trunk
 
@@ -49,7 +50,7 @@ def extract_split(
 ) -> str:
     """Fill the HDF5 file at `path` with the features of every view, block by block; returns its content digest.
 
-    features_of : images (B, channels, height, width) to features (B, D) float32, D being feature_dim.
+    features_of : images (B, channels, height, width) to features (B, D) float32, D being feature_dim, on the device.
     draws : the augmentation of each view by name, None for the plain images.
     device : where features_of computes.
     A block counts as done only after it was flushed to disk, by a line with its digest in `{path}.done`; called
@@ -66,9 +67,9 @@ def extract_split(
         for view, rows in left
         for start in range(rows.start, rows.stop, batch_size)
     ]
-    images = (inputs(data, np.arange(rows.start, rows.stop), transform, draws[view]) for view, rows in batches)
-    features = (features_of(batch) for batch in ahead(images, device))
-    made = ahead(features, device)
+    wanted = ((np.arange(rows.start, rows.stop), draws[view]) for view, rows in batches)
+    images = batches_on_device(((batch,) for batch in read(data, transform, wanted, device)), device)
+    made = ahead(on_host((features_of(batch) for (batch,) in images), device), device)
     unsaid, said = "", time.monotonic()
     rows_done = sum(rows.stop - rows.start for _, rows in blocks[:done])
     with (
@@ -156,14 +157,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.setting("--transform", json.loads, TRANSFORM_FLAG)
     command.setting("--views", int, "augmented passes over the training split; 1 without augmentation")
     command.setting("--dtype", str, "type of the cache: float16 or float32")
-    command.setting("--precision", str, "of the network: float32, or bfloat16, faster and less exact")
+    command.setting("--precision", str, PRECISION)
     command.setting("--batch-size", int, "images of a forward pass")
     command.place("--data-root", Path, "folder of the data sets")
     command.place("--threads", int, "threads of each process")
     command.place("--output", Path, "card to write; the features are written into the folder beside it")
     arguments, job = command.parse(argv)
 
-    device = prepare(arguments.threads, arguments.arithmetic)
+    device = prepare(arguments.threads, arguments.arithmetic, arguments.precision)
     multiply_by_onednn(device)
     transform = parse_transform(arguments.transform)
     trunk = load_trunk(arguments.network, transform)

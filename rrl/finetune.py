@@ -31,7 +31,7 @@ from rrl.targets.images import Split, join, load_split
 from rrl.targets.shots import first_of_each_class
 from rrl.targets.transforms import TRANSFORM_FLAG, Transform, parse_transform
 from rrl.training.batches import plain_batches, step_batches
-from rrl.training.device import prepare
+from rrl.training.device import batches_on_device, on_host, prepare
 from rrl.training.processes import ALONE, GPUS, Processes, become_torchrun, meet
 from rrl.training.randomness import stream
 from rrl.training.train import RECIPE_FLAGS, Recipe, train
@@ -68,8 +68,10 @@ class Evaluation:
         """Logits (N, C) on the CPU, in all processes."""
         network.eval()
         logits = []
-        for images, _ in plain_batches(data, self.transform, self.batch_size, self.processes.share):
-            logits.append(network(images.to(self.device)).cpu())
+        batches = plain_batches(data, self.transform, self.batch_size, self.processes.share, self.device)
+        outputs = (network(images) for images, _ in batches_on_device(batches, self.device))
+        for found in on_host(outputs, self.device):
+            logits.append(found)
             self.after_batch()
         shares = self.processes.gather(logits)
         return torch.cat([share for batch in zip(*shares, strict=True) for share in batch])
@@ -137,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     started = time.monotonic()
 
     processes = meet()
-    device = prepare(arguments.threads, arguments.arithmetic)
+    device = prepare(arguments.threads, arguments.arithmetic, arguments.precision)
     recipe, transform = build(Recipe, arguments), parse_transform(arguments.transform)
     selection = arguments.selection
     target, cards = arguments.target, arguments.networks
@@ -159,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         train(
             network,
             lambda epoch, skipped: step_batches(
-                data, transform, recipe.batch_size, seed, epoch, steps, skipped, processes.share
+                data, transform, recipe.batch_size, seed, epoch, steps, skipped, processes.share, device
             ),
             steps,
             recipe,

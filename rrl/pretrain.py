@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     become_torchrun("pretrain", arguments.gpus, arguments.arithmetic, argv)
 
     processes = meet()
-    device = prepare(arguments.threads, arguments.arithmetic)
+    device = prepare(arguments.threads, arguments.arithmetic, arguments.precision)
     recipe = build(Recipe, arguments)
     transform = parse_transform(arguments.transform)
     data = load_split(arguments.target, "train", arguments.data_root)
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         train(
             network,
             lambda epoch, skipped: epoch_batches(
-                data, transform, recipe.batch_size, arguments.seed, epoch, skipped, processes.share
+                data, transform, recipe.batch_size, arguments.seed, epoch, skipped, processes.share, device
             ),
             steps,
             recipe,

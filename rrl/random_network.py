@@ -16,7 +16,7 @@ from rrl.command import Command, run
 from rrl.targets.images import Split, load_split
 from rrl.targets.transforms import TRANSFORM_FLAG, Transform, parse_transform
 from rrl.training.batches import plain_batches
-from rrl.training.device import prepare
+from rrl.training.device import batches_on_device, prepare
 from rrl.training.randomness import stream
 from rrl.trunks.architectures import Trunk, build_trunk
 from rrl.trunks.stored_networks import save_network
@@ -30,8 +30,9 @@ def set_statistics(trunk: Trunk, data: Split, transform: Transform, batch_size: 
             module.momentum = None
     trunk.train()
     with Bar("statistics", "image", len(data.labels)) as bar:
-        for images, _ in plain_batches(data, transform, batch_size):
-            trunk(images.to(device))
+        batches = plain_batches(data, transform, batch_size, device=device)
+        for images, _ in batches_on_device(batches, device):
+            trunk(images)
             bar.add(len(images))
 
 

@@ -66,9 +66,13 @@ def by_selection(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 ENDS = ("low", "high")
 NOTE = (
     "Top-1 accuracy in percent: mean ± standard deviation (ddof 1) over n seeds or windows of seeds. "
-    "Windows share networks, so their spread is not that of independent runs. In brackets the 95 % interval of the "
+    "In brackets the 95 % interval of the "
     "mean from the number of test images (Wilson), which says nothing of other seeds. parameters: of the trunks."
 )
+SPREAD_NOTE = {
+    "windows": "Windows share networks, so their spread is not that of independent runs.",
+    "independent windows": "Independent windows share no network.",
+}
 TRANSFER_NOTE = {
     "linear_probe": "^sub: mean logits of heads trained separately on each member.",
     "finetune": "Initial fine-tuning: everything at once, with a fresh head; "
@@ -92,7 +96,9 @@ GRID_NOTE = {
 
 def note(layout: dict[str, Any], caption: str) -> str:
     transfers = dict.fromkeys(column["transfer"] for column in layout["columns"])
-    parts = [caption, NOTE, *(TRANSFER_NOTE[transfer] for transfer in transfers)]
+    spreads = {row["spread"] for row in layout["rows"]}
+    parts = [caption, NOTE, *(text for spread, text in SPREAD_NOTE.items() if spread in spreads)]
+    parts += [TRANSFER_NOTE[transfer] for transfer in transfers]
     if any(value for row in layout["rows"] for value in row["paper"]):
         parts.append(PAPER_NOTE)
         parts.append(f"Heads are trained on {layout['views']} cached views; the paper augments anew in each epoch.")

@@ -7,9 +7,12 @@ are made again. Where something does, nothing is touched.
 """
 
 import os
+import secrets
 import shutil
+import socket
 import subprocess
 import sys
+from glob import glob
 from pathlib import Path
 
 import psutil
@@ -18,6 +21,7 @@ from filelock import FileLock, Timeout
 from rrl.artifacts.files import space_for
 from rrl.errors import UserError
 from rrl.experiment.config import read_config
+from workflow import fork_server
 from workflow.folders import check_writable
 
 
@@ -33,12 +37,32 @@ def processes(folder: Path) -> tuple[list[psutil.Process], list[psutil.Process]]
             and process.info["cwd"] == str(folder)
             and "python" in Path(words[0] if words else "").name
         ):
+            words = words[2:] if words[1:2] == ["-IS"] else words  # as workflow.fork_server has it
             program = words[2:3] if words[1:2] == ["-m"] else [Path(word).name for word in words[1:2]]
             if program == ["snakemake"]:
                 snakemakes.append(process)
             elif program and program[0].startswith("rrl."):
                 stages.append(process)
     return snakemakes, stages
+
+
+def start_fork_server() -> tuple[dict[str, str], subprocess.Popen[bytes] | None]:
+    """The environment for Snakemake, and a server that ends when its standard input is closed: at the latest when this
+    process ends, however it does.
+
+    On a system that is not Linux, and on machines with GPUs, which a fork may be unable to use, there is no server and
+    the environment names none.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != fork_server.VARIABLE}
+    if sys.platform != "linux" or glob("/dev/nvidia[0-9]*") or Path("/dev/kfd").exists():
+        return environment, None
+    name = f"rrl-{secrets.token_hex(8)}"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"\0{name}")
+        listener.listen()
+        command = [sys.executable, "-IS", fork_server.__file__, fork_server.SERVE, str(listener.fileno())]
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()])
+    return environment | {fork_server.VARIABLE: name}, server
 
 
 def main(options: list[str]) -> int:
@@ -59,7 +83,11 @@ def main(options: list[str]) -> int:
                 print(f"Waits for {len(stages)} jobs of a run that was killed.", file=sys.stderr)
                 psutil.wait_procs(stages)
             shutil.rmtree(folder / ".snakemake/locks", ignore_errors=True)  # as --unlock does, in two seconds less
-            return _wait(subprocess.Popen([*snakemake, "--rerun-incomplete"]))
+            environment, server = start_fork_server()
+            status = _wait(subprocess.Popen([*snakemake, "--rerun-incomplete"], env=environment))
+            if server is not None and status >= 0:  # else Snakemake was killed, and jobs may still run
+                server.communicate()
+            return status
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -136,7 +136,7 @@ class Plan:
                 groups[name] = [name]
             elif isinstance(entry, Concatenation):
                 for size in entry.sizes:
-                    count = len(self._windows(entry.of, size, entry.windows))
+                    count = len(self._windows(entry, size))
                     groups[f"{name}{size}"] = [f"{name}{size}" + (f"-k{k}" if k else "") for k in range(count)]
         return groups
 
@@ -237,8 +237,7 @@ class Plan:
                 members[name] = [Member(network, None) for network in names]
             else:
                 for size in entry.sizes:
-                    windows = self._windows(entry.of, size, entry.windows)
-                    members |= zip(self.groups[f"{name}{size}"], windows, strict=True)
+                    members |= zip(self.groups[f"{name}{size}"], self._windows(entry, size), strict=True)
         return members
 
     @cached_property
@@ -253,11 +252,28 @@ class Plan:
             name for name, of in self.config.targets.items() if isinstance(self.config.probes[of.probe], LbfgsProbe)
         ]
 
-    def _windows(self, family: str, size: int, windows: str) -> list[list[Member]]:
-        """Seeds k, ..., k + size - 1 of the list; never wrapping, so a new seed changes no old window."""
-        names = [Member(f"{family}-s{seed}", None) for seed in self.config.networks[family].seeds]
-        count = 1 if windows == "first" else len(names) - size + 1
-        return [names[k : k + size] for k in range(count)]
+    def _windows(self, entry: Concatenation, size: int) -> list[list[Member]]:
+        """Consecutive seeds of the family's list; never wrapping, so a new seed changes no old window."""
+        names = [Member(f"{entry.of}-s{seed}", None) for seed in self.config.networks[entry.of].seeds]
+        block = max(entry.sizes)
+        starts = {
+            "first": range(1),
+            "all": range(len(names) - size + 1),
+            "disjoint": range(0, len(names) - block + 1, block),
+        }[entry.windows]
+        return [names[start : start + size] for start in starts]
+
+    def teachers(self, network: str) -> list[str]:
+        """The networks that a network was distilled from; none for other origins."""
+        family, seed = self.networks[network]
+        of = self.config.networks[family]
+        if not isinstance(of, Distilled):
+            return []
+        if isinstance(of.teachers, list):
+            return of.teachers
+        size, student = of.teachers.size, of.seeds.index(seed)
+        seeds = self.config.networks[of.teachers.of].seeds[size * student : size * (student + 1)]
+        return [f"{of.teachers.of}-s{teacher}" for teacher in seeds]
 
     @_once
     def target(self, target: str) -> Planned:
@@ -295,8 +311,8 @@ class Plan:
         if isinstance(of, Distilled):
             settings |= {"temperature": of.temperature}
             settings |= self.config.recipes[of.recipe].model_dump(exclude={"gpus"}) | {"transform": transform}
-            taught = [self.features(of.target, teacher) for teacher in of.teachers]
-            teachers = [self.network(teacher) for teacher in of.teachers]
+            taught = [self.features(of.target, teacher) for teacher in self.teachers(network)]
+            teachers = [self.network(teacher) for teacher in self.teachers(network)]
             return self._job("distill", f"networks/{network}", settings, self.target(of.target), *taught, *teachers)
         if isinstance(of, Pretrained):
             settings |= self.config.recipes[of.recipe].model_dump(exclude={"gpus"}) | {"transform": transform}
@@ -507,7 +523,9 @@ class Plan:
                     about |= {"paper": [self._paper_points(row.table, panel, series) for panel in row.panels]}
                 shown.append(about)
             rows.append({"title": row.title, "panels": [panel.model_dump() for panel in row.panels], "series": shown})
-        layout = {"kind": of.kind, "caption": of.caption, "selection": of.selection, "rows": rows}
+        drawn = [group for row in of.rows for series in row.series for group in series.groups]
+        overlap = any(self.spread(group) == "windows" for group in drawn)
+        layout = {"kind": of.kind, "caption": of.caption, "selection": of.selection, "overlap": overlap, "rows": rows}
         return self._job("figure", f"figures/{figure}", {"layout": layout}, *records.values())
 
     def separate(self, series: Series, group: str) -> bool:
@@ -608,7 +626,18 @@ class Plan:
         """What the representations of a group differ in."""
         if group in self.config.networks:
             return "seeds"
-        return "windows" if group not in self.config.representations else "sets"
+        if group in self.config.representations:
+            return "sets"
+        return "independent windows" if self.disjoint(group) else "windows"
+
+    def disjoint(self, group: str) -> bool:
+        """Whether no two windows of a group share a network."""
+        return group in {
+            f"{name}{size}"
+            for name, entry in self.config.representations.items()
+            if isinstance(entry, Concatenation) and entry.windows == "disjoint"
+            for size in entry.sizes
+        }
 
 
 def whole(members: list[Member]) -> bool:

@@ -94,8 +94,7 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
                     f"representations.{name}.sizes: found {size}; {entry['of']} has {len(seeds)} seeds, "
                     f"allowed are at most so many members"
                 )
-            windows = len(seeds) - size if isinstance(size, int) and entry.get("windows") == "all" else 0
-            made = [f"{name}{size}", *(f"{name}{size}-k{k}" for k in range(1, windows + 1))]
+            made = [f"{name}{size}", *(f"{name}{size}-k{k}" for k in range(1, _windows(entry, size, len(seeds))))]
             if again := sorted(taken.intersection(made)):
                 yield (
                     f"representations.{name}.sizes: found {size}; {', '.join(again)} is declared already, "
@@ -139,13 +138,28 @@ def of_transform(place: str, transform: Any) -> Iterator[str]:
         yield f"{place}.scale: found {scale}; allowed are two fractions, the smaller first"
 
 
+def _windows(entry: dict[str, Any], size: Any, seeds: int) -> int:
+    """How many windows of one size a concatenation has; 1 where a mistake leaves it open."""
+    sizes = [of for of in _list(entry.get("sizes")) if isinstance(of, int) and of > 0]
+    if not isinstance(size, int) or not sizes:
+        return 1
+    return {"all": seeds - size + 1, "disjoint": seeds // max(sizes)}.get(str(entry.get("windows")), 1)
+
+
 def _of_teachers(name: str, family: dict[str, Any], families: dict[str, Any]) -> Iterator[str]:
-    """Teachers are networks that are no students themselves: none can be its own teacher, by way of others either."""
-    may = [
-        f"{of}-s{seed}" for of, entry in families.items() if entry.get("origin") != "distill" for seed in _seeds(entry)
-    ]
-    for number, teacher in enumerate(_list(family.get("teachers"))):
-        yield from _unknown(f"networks.{name}.teachers[{number}]", teacher, dict.fromkeys(may))
+    """Teachers are networks that are not students themselves, so that none is its own teacher by way of others."""
+    may = {of: entry for of, entry in families.items() if entry.get("origin") != "distill"}
+    networks = [f"{of}-s{seed}" for of, entry in may.items() for seed in _seeds(entry)]
+    teachers = family.get("teachers")
+    for number, teacher in enumerate(_list(teachers)):
+        yield from _unknown(f"networks.{name}.teachers[{number}]", teacher, dict.fromkeys(networks))
+    if isinstance(teachers, dict):
+        yield from _unknown(f"networks.{name}.teachers.of", teachers.get("of"), may)
+        size, available = teachers.get("size"), len(_seeds(may.get(str(teachers.get("of")), {})))
+        students = len(_seeds(family))
+        if available and isinstance(size, int) and size * students > available:
+            found = f"found {size} teachers for each of {students} students; {teachers['of']} has {available} seeds"
+            yield f"networks.{name}.teachers.size: {found}, needed are {size * students}"
 
 
 def _of_checkpoint(place: str, family: dict[str, Any]) -> Iterator[str]:

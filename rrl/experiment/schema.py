@@ -267,8 +267,11 @@ Gpus = Annotated[
 
 
 Precision = Annotated[
-    Literal["float32", "bfloat16"],
-    Field(description="Of products and convolutions in training; weights and the rest are float32."),
+    Literal["float32", "tf32", "bfloat16"],
+    Field(
+        description="Of products and convolutions in training; weights and the rest are float32. `tf32` is a GPU's: a "
+        "CPU computes in float32 instead, and says so."
+    ),
 ]
 
 
@@ -321,6 +324,20 @@ class Downloaded(Strict):
     """Positions in the checkpoint's list of files, one network each."""
 
 
+class TeacherBlocks(Strict):
+    """Each student has teachers of its own: the first learns from the first `size` seeds of a family, the second from
+    the next `size`, and so on, so that the students are independent of each other."""
+
+    of: Reference
+    """The family of the teachers, with heads for the target."""
+    size: Count
+    """Teachers of one student."""
+
+
+def _list_or_blocks(value: Any) -> str:
+    return "blocks" if isinstance(value, dict | BaseModel) else "list"
+
+
 class Distilled(Strict):
     """A student that learns from several teachers at once, on their cached features of the target."""
 
@@ -332,8 +349,11 @@ class Distilled(Strict):
     """The entry of `targets` that it is trained on."""
     recipe: Reference
     """The entry of `recipes` by which it is trained."""
-    teachers: Distinct[Reference]
-    """Networks of the config, such as `erm-s0`, with heads for the target."""
+    teachers: Annotated[
+        Annotated[Distinct[Reference], Tag("list")] | Annotated[TeacherBlocks, Tag("blocks")],
+        Discriminator(_list_or_blocks),
+    ]
+    """Networks of the config, such as `erm-s0`, with heads for the target, which all students learn from; or blocks."""
     temperature: Positive
     """What logits are divided by."""
     seeds: Distinct[Seed]
@@ -405,8 +425,9 @@ class Features(Strict):
     """Augmented passes over the training images, which the epochs of a probe take in turn; 1: the plain images."""
     dtype: Literal["float16", "float32"]
     """Of the numbers in the files."""
-    precision: Literal["float32", "bfloat16"]
-    """Of the networks, when features are extracted."""
+    precision: Literal["float32", "tf32", "bfloat16"]
+    """Of the networks, when features are extracted. `tf32`: of products and convolutions on a GPU; a CPU computes in
+    float32 instead, and says so."""
     batch_size: Count
     """Images that go through a network at once."""
 
@@ -418,8 +439,10 @@ class Concatenation(Strict):
     """The family of networks."""
     sizes: Distinct[Count]
     """Numbers of networks, a group of representations each."""
-    windows: Literal["first", "all"]
-    """`first`: the first n seeds alone; `all`: every n seeds that follow each other too, which overlap."""
+    windows: Literal["first", "all", "disjoint"]
+    """`first`: the first n seeds alone. `all`: every n consecutive seeds; these windows overlap. `disjoint`: the seeds
+    are cut into blocks as long as the largest of `sizes`, and `-k1` is the first n seeds of block 1, so that windows of
+    one size share no network and those of one block are nested; seeds after the last whole block are left out."""
 
 
 class Members(Strict):

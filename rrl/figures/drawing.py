@@ -71,6 +71,15 @@ def of_paper(series: dict[str, Any]) -> str:
     return f"the paper: {series['label']}"
 
 
+def of_spread(layout: dict[str, Any], sets: str) -> str:
+    """What the spread of the marks of one group means."""
+    return (
+        f"{sets} share networks, so their spread is no standard error."
+        if layout["overlap"]
+        else (f"{sets} of one size share no network.")
+    )
+
+
 def write_caption(picture: Figure, text: str) -> None:
     """Above the picture, in as many lines as its width needs."""
     characters = round(14 * picture.get_figwidth())

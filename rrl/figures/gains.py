@@ -2,8 +2,8 @@
 
 A marker is the accuracy of one representation less that of the same without its last networks (seeds 0, 1 and 2 less
 seeds 0 and 1). Its bar is the 95 % interval of the difference, by resampling the test images in pairs, as `rrl
-compare-records` has it: for these very networks. A line joins the means over seeds or windows of seeds, which share
-networks: how far the markers lie apart is not a standard error.
+compare-records` has it: for these very networks. A line joins the means over seeds or windows of seeds. Where windows
+overlap, how far the markers lie apart is not a standard error.
 """
 
 import itertools
@@ -16,12 +16,11 @@ from matplotlib.figure import Figure
 
 from rrl.artifacts.provenance import Card
 from rrl.compare_records import compare_records
-from rrl.figures.drawing import COLOURS, MARKERS, panels
+from rrl.figures.drawing import COLOURS, MARKERS, of_spread, panels
 
 NOTE = (
     "Each marker: one set of networks less the same without the last; bars: 95 % intervals of the difference on the "
-    "same test images (paired resampling), for these very networks. Lines: means. Sets share networks, so their "
-    "spread is no standard error."
+    "same test images (paired resampling), for these very networks. Lines: means. "
 )
 WIDTH = 0.7  # that the markers of one step take
 
@@ -85,7 +84,8 @@ def draw(layout: dict[str, Any], records: Sequence[Card]) -> tuple[Figure, list[
             axes.axvline(border - 0.5, color="0.8", linewidth=0.6)
 
     y_label = "gain in top-1 accuracy\n(percentage points)"
-    return panels(layout, draw_panel, "number of networks, before → after", y_label, NOTE, numbers=False), drawn
+    note = NOTE + of_spread(layout, "Sets")
+    return panels(layout, draw_panel, "number of networks, before → after", y_label, note, numbers=False), drawn
 
 
 def draw_series(

@@ -1,8 +1,8 @@
 """Figures of kind `networks`: accuracy over the number of networks.
 
 A marker is the mean over the seeds, or windows of seeds, of a group, a small dot each of them. Bars are the 95 %
-interval of the mean from the number of test images alone (Wilson), as in the tables. Windows share networks, so how far
-their dots lie apart is not a standard error, and no bar is made of it. A series of one group is a line across.
+interval of the mean from the number of test images alone (Wilson), as in the tables. Where windows overlap, how far
+their dots lie apart is not a standard error, so no bar is made of it. A series of one group is a line across.
 """
 
 import statistics
@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 
 from rrl.artifacts.provenance import Card
 from rrl.cells import top1_of
-from rrl.figures.drawing import COLOURS, MARKERS, of_paper, panels
+from rrl.figures.drawing import COLOURS, MARKERS, of_paper, of_spread, panels
 from rrl.uncertainty import interval
 
 NOTE = (
     "Markers: the mean; bars: its 95 % interval from the number of test images alone (Wilson), which says nothing of "
-    "other seeds. Dots: each seed or window of seeds; windows share networks, so their spread is no standard error."
+    "other seeds. Dots: each seed or window of seeds. "
 )
 APART = 0.07  # between series at the same number of networks
 
@@ -62,7 +62,8 @@ def draw(layout: dict[str, Any], records: Sequence[Card]) -> tuple[Figure, list[
             drawn.extend({**about, **point} for point in shown)
         axes.set_xticks(ticks)
 
-    return panels(layout, draw_panel, "number of networks", "top-1 accuracy (%)", NOTE), drawn
+    note = NOTE + of_spread(layout, "Windows")
+    return panels(layout, draw_panel, "number of networks", "top-1 accuracy (%)", note), drawn
 
 
 def draw_curve(axes: Axes, number: int, series: dict[str, Any], shown: list[dict[str, Any]], shift: float) -> None:

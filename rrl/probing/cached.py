@@ -20,6 +20,7 @@ from rrl.artifacts.features import CHUNK, UNREADABLE, check_split, shape_of
 from rrl.artifacts.members import SPLITS
 from rrl.artifacts.provenance import Card, remake
 from rrl.errors import UserError
+from rrl.training.device import on_device
 
 POOL = 2**28  # bytes of features that are shuffled at once
 HELD = 2**30  # bytes of features of a representation that are held in memory; of a GPU, half of what it has free
@@ -195,14 +196,17 @@ class Data:
         return self.labels.device
 
     def order(self, random: torch.Generator) -> Order:
-        """Of a pass over the images."""
-        return Order.draw(len(self.labels), self.features.shape[2] * self.features.itemsize, random)
+        """Of a pass over the images. Its positions lie where the features do."""
+        order = Order.draw(len(self.labels), self.features.shape[2] * self.features.itemsize, random)
+        if isinstance(self.features, OnDisk):
+            return order
+        return replace(order, positions=order.positions.to(self.device))
 
     def batch(self, view: int, order: Order, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """features (B, D) and labels (B,) of order.positions[start:stop]."""
-        chosen = order.positions[start:stop].to(self.device)
+        chosen = order.positions[start:stop]
         if isinstance(self.features, OnDisk):
-            return self.features.batch(view, order, start, stop), self.labels[chosen]
+            return self.features.batch(view, order, start, stop), self.labels[on_device(chosen, self.device)]
         return self.features[view][chosen], self.labels[chosen]
 
     def slices(self, rows: int, view: int = 0) -> Iterator[tuple[Tensor, Tensor]]:

@@ -15,7 +15,8 @@ from rrl.artifacts.record import SELECTED_ON
 from rrl.bars import Bar
 from rrl.errors import UserError
 from rrl.probing.cached import Data, Order, join
-from rrl.probing.sweep import Heads, Sweep, evaluate, logits
+from rrl.probing.graphs import sweep_of
+from rrl.probing.sweep import Heads, evaluate, logits
 from rrl.targets.shots import first_of_each_class
 from rrl.training.randomness import generator
 from rrl.training.schedule import Schedule, learning_rates
@@ -97,9 +98,8 @@ def train_heads(
     count, views = len(data.labels), data.features.shape[0]
     weight, bias = (part.to(data.device) for part in head)
     heads = Heads.create(weight, bias, len(settings), batch_norm)
-    decays = weight.new_tensor([setting.weight_decay for setting in settings])
-    factors = weight.new_tensor([setting.learning_rate for setting in settings])
-    sweep = Sweep(heads, decays, factors, training.momentum, training.nesterov, batch_norm)
+    decays, factors = [setting.weight_decay for setting in settings], [setting.learning_rate for setting in settings]
+    sweep = sweep_of(heads, decays, factors, training.momentum, training.nesterov, batch_norm)
     batch_size = min(training.batch_size, count)
     if batch_norm and 1 in (batch_size, count % batch_size):
         raise UserError(
@@ -115,7 +115,7 @@ def train_heads(
         for epoch in range(training.epochs):
             for step in range(epoch * steps, (epoch + 1) * steps):
                 features, labels = data.batch(epoch % views, *next(batches))
-                losses = sweep.step(features.to(weight.dtype), labels, rates[step])
+                losses = sweep.step(features, labels, rates[step])
                 bar.add()
             _check(losses, settings, f"epoch {epoch + 1}: the loss")
             for split, curve in curves.items():

@@ -10,7 +10,7 @@ P = dL/dlogits' x, again one product. Equal to training each head by itself with
 torch.optim.SGD (tested to 1e-5).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +21,8 @@ from rrl.artifacts.features import CHUNK
 
 EPSILON = 1e-5  # of torch.nn.BatchNorm1d
 STATISTICS_MOMENTUM = 0.1  # of torch.nn.BatchNorm1d
-GROUP = 1_000_000  # weights of the heads that one product is made for: what is made of them stays in the caches
+# Weights of the heads that one product is made for: what is made of them stays in the caches.
+GROUP = {"cpu": 1_000_000, "cuda": 2**23}
 AT_ONCE = 2**24  # numbers: features, or logits, in evaluation
 
 
@@ -65,7 +66,7 @@ class Heads:
     def groups(self) -> Iterator[slice]:
         """Settings whose heads are multiplied together: all of them, or few where heads are large."""
         settings, classes, depth = self.weight.shape
-        together = max(1, GROUP // (classes * depth))
+        together = max(1, GROUP[self.weight.device.type] // (classes * depth))
         return (slice(start, start + together) for start in range(0, settings, together))
 
     def rows(self) -> int:
@@ -79,13 +80,13 @@ def logits(heads: Heads, x: Tensor) -> Tensor:
     """Logits (B, S, C) of inputs x (B, D), by running statistics."""
     x = (x - heads.mean) * torch.rsqrt(heads.variance + EPSILON)
     parts = [
-        _logits(heads.weight[group], heads.bias[group], heads.scale[group], heads.shift[group], x)
+        logits_of_normalised(heads.weight[group], heads.bias[group], heads.scale[group], heads.shift[group], x)
         for group in heads.groups()
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
-def _logits(weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, x: Tensor) -> Tensor:
+def logits_of_normalised(weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, x: Tensor) -> Tensor:
     """Logits (B, S, C) of normalised inputs x (B, D)."""
     settings, classes, depth = weight.shape
     if settings == 1 and classes > len(x):  # a product as large as the weights is the greater work
@@ -98,16 +99,18 @@ def _logits(weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, x: Tenso
 class Sweep:
     """Stochastic gradient descent on the heads of all settings at once.
 
-    weight_decays, factors : (S,) per setting; the learning rate of a step is its rate times the factor.
+    weight_decays, factors : one per setting; the learning rate of a step is its rate times the factor.
     Weight decay is on weight and bias of the linear layer, not on the batch norm (protocol of the paper).
     """
 
     def __init__(
-        self, heads: Heads, weight_decays: Tensor, factors: Tensor, momentum: float, nesterov: bool, batch_norm: bool
-    ):
+        self, heads: Heads, weight_decays: Sequence[float], factors: Sequence[float], momentum: float, nesterov: bool,
+        batch_norm: bool,
+    ):  # fmt: skip
         self.heads = heads
-        self.weight_decays = weight_decays
-        self.factors = factors
+        self.decays = list(weight_decays)
+        self.weight_decays = heads.weight.new_tensor(weight_decays)
+        self.factors = heads.weight.new_tensor(factors)
         self.momentum = momentum
         self.nesterov = nesterov
         self.batch_norm = batch_norm
@@ -115,21 +118,23 @@ class Sweep:
         self.velocities = [torch.zeros_like(parameter) for parameter in trained]
 
     @torch.no_grad()
-    def step(self, x: Tensor, labels: Tensor, rate: float) -> Tensor:
-        """One step on features x (B, D) and labels (B,); returns the loss of each setting (S,), before the step."""
+    def step(self, x: Tensor, labels: Tensor, rate: float | Tensor) -> Tensor:
+        """One step on features x (B, D), of any type, and labels (B,); returns the loss of each setting (S,), before
+        the step."""
+        x = x.to(self.heads.weight.dtype)
         if self.batch_norm:  # without scale and shift, which each setting has its own of
             heads = self.heads
             x = batch_norm(x, heads.mean, heads.variance, training=True, momentum=STATISTICS_MOMENTUM, eps=EPSILON)
         return torch.cat([self._step(group, x, labels, rate) for group in self.heads.groups()])
 
-    def _step(self, group: slice, x: Tensor, labels: Tensor, rate: float) -> Tensor:
+    def _step(self, group: slice, x: Tensor, labels: Tensor, rate: float | Tensor) -> Tensor:
         """Of the settings of a group, on normalised features. What is as large as the weights is made once: the
         gradient, in whose place the rest is computed."""
         weight, bias = self.heads.weight[group], self.heads.bias[group]
         scale, shift = self.heads.scale[group], self.heads.shift[group]
         settings, classes, depth = weight.shape
         images = torch.arange(len(x), device=x.device)
-        scores = torch.log_softmax(_logits(weight, bias, scale, shift, x), dim=2)
+        scores = torch.log_softmax(logits_of_normalised(weight, bias, scale, shift, x), dim=2)
         losses = -scores[images, :, labels].mean(0)
         error = scores.exp_()  # dL/dlogits (B, S, C)
         error[images, :, labels] -= 1
@@ -145,12 +150,18 @@ class Sweep:
         decay = self.weight_decays[group, None]
         product.addcmul_(decay[:, :, None], weight)
         d_bias.addcmul_(decay, bias)
-        rates = -rate * self.factors[group]
-        for parameter, gradient, velocities in zip(parameters, gradients, self.velocities, strict=True):
-            velocity = velocities[group].mul_(self.momentum).add_(gradient)
+        velocities = [velocity[group] for velocity in self.velocities]
+        self._descend(parameters, gradients, velocities, -rate * self.factors[group])
+        return losses
+
+    def _descend(
+        self, parameters: list[Tensor], gradients: list[Tensor], velocities: list[Tensor], rates: Tensor
+    ) -> None:
+        """rates : (S,), negative. In place of the gradients."""
+        for parameter, gradient, velocity in zip(parameters, gradients, velocities, strict=True):
+            velocity.mul_(self.momentum).add_(gradient)
             update = gradient.add_(velocity, alpha=self.momentum) if self.nesterov else velocity
             parameter.addcmul_(update, rates.view(-1, *[1] * (update.dim() - 1)))
-        return losses
 
 
 def evaluate(heads: Heads, slices: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

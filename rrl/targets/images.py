@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from rrl.targets.image_sources import Open, opened
 from rrl.targets.paper_datasets import openers
 from rrl.targets.pictures import Unreadable
 from rrl.targets.transforms import PaddedCrop, Photographs, Transform
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,48 @@ def inputs(data: Split, positions: npt.NDArray[np.int64], transform: Transform, 
     draw : with a transform that augments, what chance depends on besides the position; None for the plain images.
     """
     if isinstance(transform, PaddedCrop):
-        if data.open is not None:
-            raise UserError("a transform with pad is for grey images in memory; allowed here is one with a size")
-        images = data.images[positions]
-        if draw is not None:
-            images = augment(images, positions, draw, transform)
-        return torch.from_numpy(normalise(images, transform))
+        return torch.from_numpy(normalise(_grey(data, positions, transform, draw), transform))
     return _photographs(data, positions, transform, draw)
+
+
+def pixels_of(
+    data: Split, positions: npt.NDArray[np.int64], transform: Transform, draw: str | None
+) -> npt.NDArray[np.uint8]:
+    """What `inputs` gives, before it is normalised: (B, height, width, channels). By one thread."""
+    if isinstance(transform, PaddedCrop):
+        return _grey(data, positions, transform, draw)[..., None]
+    from rrl.targets.photographs import pixels
+
+    batch = np.empty((len(positions), transform.size, transform.size, transform.channels), dtype=np.uint8)
+    for place, position in zip(batch, positions.tolist(), strict=True):
+        place[...] = _from_picture(pixels, data, position, transform, draw)
+    return batch
+
+
+def _grey(
+    data: Split, positions: npt.NDArray[np.int64], transform: PaddedCrop, draw: str | None
+) -> npt.NDArray[np.uint8]:
+    """(B, height, width)."""
+    if data.open is not None:
+        raise UserError("a transform with pad is for grey images in memory; allowed here is one with a size")
+    images = data.images[positions]
+    return images if draw is None else augment(images, positions, draw, transform)
+
+
+def _from_picture(
+    make: Callable[[Image.Image, Photographs, str | None], Made],
+    data: Split,
+    position: int,
+    transform: Photographs,
+    draw: str | None,
+) -> Made:
+    """What `make` makes of the picture at a position. Raises UserError if the picture cannot be read."""
+    reference = data.images[position]
+    try:
+        picture = data.open(reference) if data.open is not None else Image.fromarray(reference)
+        return make(picture, transform, None if draw is None else f"{draw}/{position}")
+    except Unreadable as error:
+        raise UserError(f"{reference}: {error}") from None
 
 
 def _photographs(
@@ -134,12 +171,7 @@ def _photographs(
     batch = np.empty((len(positions), len(transform.mean), transform.size, transform.size), dtype=np.float32)
 
     def fill(place: npt.NDArray[np.float32], position: int) -> None:
-        reference = data.images[position]
-        try:
-            picture = data.open(reference) if data.open is not None else Image.fromarray(reference)
-            place[...] = network_input(picture, transform, None if draw is None else f"{draw}/{position}").numpy()
-        except Unreadable as error:
-            raise UserError(f"{reference}: {error}") from None
+        place[...] = _from_picture(network_input, data, position, transform, draw).numpy()
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         deque(pool.map(fill, batch, positions.tolist()), maxlen=0)  # raises what they raise

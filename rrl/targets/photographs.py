@@ -8,6 +8,7 @@ import math
 import random
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps
 
@@ -20,6 +21,13 @@ RATIO = 3 / 4, 4 / 3
 
 def network_input(picture: Image.Image, transform: Photographs, chance: str | None) -> torch.Tensor:
     """(channels, size, size) float32. chance : what the random crop and flip depend on, None for the plain picture."""
+    scaled = torch.from_numpy(pixels(picture, transform, chance)).permute(2, 0, 1).contiguous().float().div_(255)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (transform.mean, transform.std))
+    return scaled.sub_(mean).div_(std)
+
+
+def pixels(picture: Image.Image, transform: Photographs, chance: str | None) -> npt.NDArray[np.uint8]:
+    """(size, size, channels), before they are scaled. chance : as above."""
     picture = upright(picture, transform.channels)
     resample = Image.Resampling[transform.interpolation.upper()]
     if chance is None:
@@ -31,10 +39,7 @@ def network_input(picture: Image.Image, transform: Photographs, chance: str | No
         picture = crop.resize((transform.size, transform.size), resample)
         if transform.flip and draws.random() < 0.5:
             picture = ImageOps.mirror(picture)
-    pixels = torch.from_numpy(np.array(picture)).view(transform.size, transform.size, transform.channels)
-    scaled = pixels.permute(2, 0, 1).contiguous().float().div_(255)
-    mean, std = (torch.tensor(values)[:, None, None] for values in (transform.mean, transform.std))
-    return scaled.sub_(mean).div_(std)
+    return np.array(picture).reshape(transform.size, transform.size, transform.channels)
 
 
 def shorter_side(picture: Image.Image, length: int, resample: Image.Resampling) -> Image.Image:

@@ -1,6 +1,7 @@
 """The one training loop."""
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,7 +11,9 @@ from torch.optim.sgd import sgd
 
 from rrl.bars import Bar
 from rrl.errors import UserError
-from rrl.training.device import ahead, on_device
+from rrl.training.device import AHEAD, PRECISION, Coming, Movable, batches_on_device
+from rrl.training.pooling import average_without_races
+from rrl.training.processes import Processes
 from rrl.training.schedule import Schedule, learning_rates
 from rrl.training.training_state import Group, Position, Unsaved
 
@@ -20,7 +23,7 @@ SECONDS_PER_LINE = 600.0  # of a log, in epochs that take longer
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained by SGD. `decay_norm`: weight decay on normalisation layers too. `precision`: of
-    products and convolutions, float32 or bfloat16; weights, gradients and the loss are float32."""
+    products and convolutions, float32, tf32 or bfloat16; weights, gradients and the loss are float32."""
 
     epochs: int
     batch_size: int
@@ -42,10 +45,10 @@ RECIPE_FLAGS = {
     "weight_decay": "L2 penalty of SGD",
     "decay_norm": "weight decay on normalisation layers too: true or false",
     "schedule": "learning-rate schedule, JSON",
-    "precision": "of products and convolutions: float32, or bfloat16, faster and less exact",
+    "precision": PRECISION,
 }
 
-Batches = Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]
+Batches = Callable[[int, int], Iterator[tuple[Tensor | Movable, Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,35 @@ CLASSIFICATION = Objective(
 )
 
 
+class Tally:
+    """Adds what each step came to to the sums of a position, `late` steps later. Asked for at once, a GPU's loss would
+    keep the host waiting, and then the GPU for its next step."""
+
+    def __init__(self, at: Position, processes: Processes, late: int):
+        self.at, self.processes, self.late = at, processes, late
+        self.waiting: deque[tuple[Coming, int, str]] = deque()
+
+    def add(self, loss: Tensor, right: Tensor, images: int) -> None:
+        """A step is over, with this loss, the mean over `images` images, of which so many were right."""
+        self.at.step += 1
+        where = f"epoch {self.at.epoch + 1}, step {self.at.step}"
+        self.waiting.append((Coming(torch.stack([loss.detach().double(), right.double()])), images, where))
+        self.settle(self.late)
+
+    def settle(self, left: int = 0) -> None:
+        """Count all steps but the last `left`. Raises UserError at the first whose loss is not finite."""
+        while len(self.waiting) > left:
+            coming, of_this, where = self.waiting.popleft()
+            loss, right = coming.get().tolist()
+            of_images = loss * of_this if of_this else 0.0
+            total, right, images = self.processes.sums(of_images, right, of_this)
+            if not math.isfinite(total):
+                raise UserError(f"{where}: the loss is {total / images}; lower learning_rate")
+            self.at.loss += total
+            self.at.right += right
+            self.at.seen += images
+
+
 def train(
     network: nn.Module,
     batches: Batches,
@@ -84,7 +116,7 @@ def train(
     after_epoch : called with the number of each epoch, from 0, when it is over.
     saved : where the state is saved, whence a training that was killed goes on, and the processes that share it.
     Raises UserError at the first loss that is not finite, and at a batch of one image that batch norm cannot
-    normalise, with epoch and step.
+    normalise, with epoch and step. On a GPU such a loss may be found a few steps late, before anything is saved.
     """
     groups: list[Group] = [
         (parameters, decay, [None] * len(parameters)) for parameters, decay in parameter_groups(network, recipe)
@@ -94,6 +126,9 @@ def train(
     saved = saved or Unsaved()
     at = Position()
     processes = saved.processes
+    tally = Tally(at, processes, late=0 if device.type == "cpu" else AHEAD)
+    if device.type == "cuda":
+        average_without_races(network)
     forward = processes.shared(network)
     saved.begin(at, network, groups, after_epoch)
     steps, done = recipe.epochs * steps_per_epoch, at.epoch * steps_per_epoch + at.step
@@ -101,8 +136,7 @@ def train(
         while at.epoch < recipe.epochs:
             network.train()
             bar.what = f"epoch {at.epoch + 1}/{recipe.epochs}"
-            for batch in ahead(batches(at.epoch, at.step), device):
-                inputs, wanted = (on_device(part, device) for part in batch)
+            for inputs, wanted in batches_on_device(batches(at.epoch, at.step), device):
                 try:
                     with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
                         outputs = forward(inputs)
@@ -119,14 +153,10 @@ def train(
                 processes.mean_loss(loss, outputs, len(wanted)).backward()
                 for parameters, decay, velocities in groups:
                     descend(parameters, velocities, rates[at.epoch * steps_per_epoch + at.step], decay, recipe)
-                of_images = loss.item() * len(wanted) if len(wanted) else 0.0
-                total, right, images = processes.sums(of_images, float(objective.right(outputs, wanted)), len(wanted))
-                if not math.isfinite(total):
-                    where = f"epoch {at.epoch + 1}, step {at.step + 1}"
-                    raise UserError(f"{where}: the loss is {total / images}; lower learning_rate")
-                at.add(total, right, images)
+                tally.add(loss, objective.right(outputs, wanted), len(wanted))
                 bar.add()
-                saved.safe_point()
+                saved.safe_point(tally.settle)
+            tally.settle()
             result = f"loss {at.loss / at.seen:.4f} {objective.name} {at.right / at.seen:.4f}"
             saved.say(f"{bar.what} {result}")
             after_epoch(at.epoch)
@@ -145,9 +175,10 @@ def descend(
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     assert len(gradients) == len(parameters)
+    fused = parameters[0].is_cuda  # one kernel, which reads and writes everything once
     sgd(
         parameters, gradients, velocities, lr=rate, momentum=recipe.momentum, weight_decay=decay, dampening=0.0,
-        nesterov=recipe.nesterov, maximize=False, foreach=True,
+        nesterov=recipe.nesterov, maximize=False, foreach=not fused, fused=fused,
     )  # fmt: skip
 
 

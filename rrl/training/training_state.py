@@ -41,13 +41,6 @@ class Position:
     right: float = 0.0
     seen: float = 0
 
-    def add(self, loss: float, right: float, seen: float) -> None:
-        """A step is over: sums over its images."""
-        self.loss += loss
-        self.right += right
-        self.seen += seen
-        self.step += 1
-
     def next_epoch(self) -> None:
         vars(self).update(asdict(Position(self.epoch + 1)))
 
@@ -68,9 +61,9 @@ class Unsaved:
     def begin(self, at: Position, network: nn.Module, groups: list[Group], after_epoch: Callable[[int], None]) -> None:
         """Called before the first step. Sets all of these to the saved state, if there is one."""
 
-    def safe_point(self) -> None:
-        """Called, by all processes, wherever what `begin` was given is a state to go on from. Saves it if it is
-        time to."""
+    def safe_point(self, settle: Callable[[], None] = lambda: None) -> None:
+        """Called, by all processes, wherever what `begin` was given is a state to go on from, once `settle` was
+        called. Saves it if it is time to."""
 
     def say(self, line: str) -> None:
         """A line of the log."""
@@ -133,13 +126,14 @@ class Saved(Unsaved):
         if self.told == signal.SIGINT:  # whoever presses Ctrl-C again does not want to wait for it
             signal.signal(number, self.previous[self.told])
 
-    def safe_point(self) -> None:
+    def safe_point(self, settle: Callable[[], None] = lambda: None) -> None:
         if not self.running:
             return
         number = max(self.processes.gather(self.told or 0))
         due = self.processes.first and time.monotonic() - self.saved >= SECONDS
         if not number and not self.processes.any(due):
             return
+        settle()
         if self.processes.first:
             outcome = self._save()
             if number:

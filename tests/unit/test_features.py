@@ -72,7 +72,7 @@ def test_an_interrupted_extraction_goes_on_after_its_last_block(
         return inputs(*of)
 
     monkeypatch.setattr("rrl.extract.SECONDS", 0.0)  # each block is on the disk before the next begins
-    monkeypatch.setattr("rrl.extract.inputs", fails_in_the_second_block)
+    monkeypatch.setattr("rrl.targets.reading.inputs", fails_in_the_second_block)
     with pytest.raises(KeyboardInterrupt):
         extract(tmp_path / "cut.h5", data)
     calls = 100
@@ -227,7 +227,7 @@ def test_what_was_damaged_between_kill_and_resume_is_made_again(
         return inputs(*of)
 
     monkeypatch.setattr("rrl.extract.SECONDS", 0.0)  # each block is on the disk before the next begins
-    monkeypatch.setattr("rrl.extract.inputs", fails_in_the_fifth_block)
+    monkeypatch.setattr("rrl.targets.reading.inputs", fails_in_the_fifth_block)
     with pytest.raises(KeyboardInterrupt):
         extract(path, data)
     done = path.with_name("cut.h5.done")

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rrl.trunks import inference
 from rrl.trunks.architectures import JointTrunk, Trunk, build_trunk, parameter_count
 from rrl.trunks.inference import COMPILED_FROM, compiles, folded, for_inference
 
@@ -79,15 +80,23 @@ def test_what_cannot_be_folded_stays_as_it_is(capsys: pytest.CaptureFixture[str]
     assert "batch norms stay" in capsys.readouterr().err
 
 
-def test_few_images_never_pay_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    trunk = JointTrunk([build_trunk("resnet8"), build_trunk("resnet8")])
-    enough = -(-int(COMPILED_FROM) // parameter_count(trunk))
-    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")  # a machine with a compiler
-    assert compiles(trunk, enough, CPU)
-    assert not compiles(trunk, enough - 1, CPU)
-    assert not compiles(trunk, enough, torch.device("cuda"))
+@pytest.mark.parametrize(("device", "compiler"), [("cpu", "g++"), ("cuda", "gcc")])
+def test_few_images_never_pay_for_the_compiler(device: str, compiler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trunk, where = JointTrunk([build_trunk("resnet8"), build_trunk("resnet8")]), torch.device(device)
+    enough = -(-int(COMPILED_FROM[device]) // parameter_count(trunk))
+    monkeypatch.setattr(inference, "find_spec", lambda name: name)  # Triton
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if name == compiler else None)
+    assert compiles(trunk, enough, where)
+    assert not compiles(trunk, enough - 1, where)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert not compiles(trunk, enough, CPU)
+    assert not compiles(trunk, enough, where)
+
+
+def test_a_gpu_needs_triton_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(inference, "find_spec", lambda name: None)
+    assert not compiles(build_trunk("resnet8"), 10**12, torch.device("cuda"))
+    assert compiles(build_trunk("resnet8"), 10**12, CPU)
 
 
 def test_without_a_working_compiler_the_features_are_the_same(

@@ -9,8 +9,9 @@ from torch import nn
 
 from rrl.errors import UserError
 from rrl.probing.cached import Data
+from rrl.probing.graphs import FusedSweep
 from rrl.probing.heads import HeadTraining, Selection, Setting, initial_head, train_heads, trainings
-from rrl.probing.sweep import Heads, Sweep, evaluate, logits
+from rrl.probing.sweep import GROUP, Heads, Sweep, evaluate, logits
 from rrl.targets.shots import first_of_each_class
 from rrl.training.randomness import generator
 from rrl.training.schedule import learning_rates
@@ -61,20 +62,21 @@ def one_by_one(
 @pytest.mark.parametrize("group", [10**6, 2 * C * D, 1], ids=["together", "in pairs", "alone"])
 @pytest.mark.parametrize("batch_norm", [True, False])
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.9, True), (0.9, False), (0.0, False)])
+@pytest.mark.parametrize("kind", [Sweep, FusedSweep])
 def test_sweep_equals_training_one_by_one(
-    batch_norm: bool, momentum: float, nesterov: bool, group: int, monkeypatch: pytest.MonkeyPatch
+    kind: type[Sweep], batch_norm: bool, momentum: float, nesterov: bool, group: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rrl.probing.sweep.GROUP", group)
+    monkeypatch.setitem(GROUP, "cpu", group)
     x, y = made_up()
     weight = torch.randn(C, D, generator=torch.Generator().manual_seed(1)) * 0.01
     heads = Heads.create(weight, torch.zeros(C), len(SETTINGS), batch_norm)
-    rates_of, decays = (torch.tensor(values) for values in zip(*SETTINGS, strict=True))
-    sweep = Sweep(heads, decays, rates_of, momentum, nesterov, batch_norm)
+    rates_of, decays = zip(*SETTINGS, strict=True)
+    sweep = kind(heads, decays, rates_of, momentum, nesterov, batch_norm)
     order = torch.Generator().manual_seed(2)
     batches = [part for _ in range(6) for part in torch.randperm(N, generator=order).split(B)]
     rates = learning_rates({"name": "step", "milestones": [2, 4], "factor": 0.1}, 1.0, 6, len(batches) // 6)
     for factor, chosen in zip(rates, batches, strict=True):
-        sweep.step(x[chosen], y[chosen], factor)
+        sweep.step(x[chosen], y[chosen], factor if kind is Sweep else torch.tensor(factor))
     for number, (rate, decay) in enumerate(SETTINGS):
         head = one_by_one(x, y, batches, rates, rate, decay, weight, batch_norm, momentum, nesterov)
         norm, linear = head
@@ -96,16 +98,30 @@ def test_large_heads_are_multiplied_alone_with_the_same_logits(classes: int, mon
                   torch.rand(3, D, generator=random), torch.randn(3, D, generator=random), torch.zeros(D), torch.ones(D))  # fmt: skip
     x = torch.randn(8, D, generator=random)
     together = logits(heads, x)
-    monkeypatch.setattr("rrl.probing.sweep.GROUP", 1)
+    monkeypatch.setitem(GROUP, "cpu", 1)
     torch.testing.assert_close(logits(heads, x), together, atol=1e-4, rtol=1e-5)
     norm = nn.functional.batch_norm(x, torch.zeros(D), torch.ones(D), heads.scale[1], heads.shift[1])
     torch.testing.assert_close(together[:, 1], norm @ heads.weight[1].T + heads.bias[1], atol=1e-4, rtol=1e-5)
 
 
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_steps_of_a_gpu_are_those_of_a_cpu_in_float64(batch_norm: bool) -> None:
+    x, y = (part.double() if part.is_floating_point() else part for part in made_up())
+    weight = torch.randn(C, D, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = []
+    for kind in (Sweep, FusedSweep):
+        heads = Heads.create(weight, torch.zeros(C, dtype=torch.float64), 3, batch_norm)
+        sweep = kind(heads, [0.0, 0.01, 0.1], [1.0, 0.5, 2.0], 0.9, True, batch_norm)
+        rate = 0.03 if kind is Sweep else torch.tensor(0.03, dtype=torch.float64)
+        losses = [sweep.step(x[start : start + 20], y[start : start + 20], rate) for start in range(0, N, 20)]
+        found.append([heads.weight, heads.bias, heads.scale, heads.shift, heads.mean, *losses])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)
+
+
 def test_loss_is_that_of_the_batch_before_the_step() -> None:
     x, y = made_up()
     heads = Heads.create(torch.zeros(C, D), torch.zeros(C), 2, batch_norm=True)
-    losses = Sweep(heads, torch.zeros(2), torch.ones(2), 0.9, True, True).step(x, y, 0.1)
+    losses = Sweep(heads, [0.0, 0.0], [1.0, 1.0], 0.9, True, True).step(x, y, 0.1)
     torch.testing.assert_close(losses, torch.full((2,), float(torch.log(torch.tensor(float(C))))))
 
 

@@ -1,21 +1,25 @@
 """Architectures, schedules and the training loop."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
 from torch import nn
+from torch.optim.sgd import sgd
 
 from rrl.errors import UserError
 from rrl.random_network import set_statistics
 from rrl.targets.images import Split
 from rrl.targets.transforms import PaddedCrop
+from rrl.training import train as loop
 from rrl.training.batches import epoch_batches
 from rrl.training.randomness import shuffled
 from rrl.training.schedule import learning_rates
-from rrl.training.train import Recipe, parameter_groups, train
+from rrl.training.train import Recipe, Tally, parameter_groups, train
+from rrl.training.training_state import Position, Unsaved
 from rrl.trunks.architectures import Network, build_trunk, parameter_count
 
 CPU = torch.device("cpu")
@@ -99,6 +103,71 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_step() -> None:
     data[2] = (torch.full((8, 1, 28, 28), math.nan), data[2][1])
     with pytest.raises(UserError, match="epoch 1, step 3: the loss is nan"):
         train(network, lambda epoch, skipped: iter(data), 4, RECIPE, CPU, after_epoch=lambda epoch: None)
+
+
+def told(steps_late: int) -> Callable[..., Tally]:
+    return lambda at, processes, late: Tally(at, processes, steps_late)
+
+
+@pytest.mark.parametrize("late", [1, 2, 9])
+def test_a_loss_told_late_stops_with_its_own_epoch_and_step_before_anything_is_saved(
+    late: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where nobody waits for a step's loss."""
+    monkeypatch.setattr(loop, "Tally", told(late))
+    network = Network(build_trunk("resnet8"), 5)
+    data = made_up(network) * 2
+    data[6] = (torch.full((8, 1, 28, 28), math.nan), data[6][1])
+    seen: list[int] = []
+
+    class Watching(Unsaved):
+        def begin(self, at: Position, *of: object) -> None:
+            self.at = at
+
+        def safe_point(self, settle: Callable[[], None] = lambda: None) -> None:
+            seen.append(self.at.step)
+            if self.at.step in (2, 7):  # time to save
+                settle()
+                assert self.at.seen == 8 * self.at.step
+
+    with pytest.raises(UserError, match="epoch 1, step 7: the loss is nan"):
+        train(network, lambda epoch, skipped: iter(data), 8, RECIPE, CPU, lambda epoch: None, saved=Watching())
+    assert seen == [1, 2, 3, 4, 5, 6, 7]
+    network = Network(build_trunk("resnet8"), 5)
+    with pytest.raises(UserError, match="epoch 1, step 7: the loss is nan"):
+        train(network, lambda epoch, skipped: iter(data), 8, RECIPE, CPU, lambda epoch: pytest.fail("not noticed"))
+
+
+def test_what_is_told_late_adds_up_to_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = []
+    for late in (0, 3):
+        monkeypatch.setattr(loop, "Tally", told(late))
+        torch.manual_seed(0)
+        network = Network(build_trunk("resnet8"), 5)
+        data = made_up(network)
+        train(network, lambda epoch, skipped, data=data: iter(data), 4, RECIPE, CPU, after_epoch=lambda epoch: None)  # type: ignore[misc]
+        lines.append([line for line in capsys.readouterr().err.splitlines() if " loss " in line])
+    assert lines[0] == lines[1] and len(lines[0]) == RECIPE.epochs
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_the_fused_step_that_gpus_take_is_the_same_protocol(nesterov: bool) -> None:
+    torch.manual_seed(0)
+    start = [torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last), torch.randn(7)]
+    gradients = [[torch.randn_like(part) for part in start] for _ in range(4)]  # autograd's lie in memory as they do
+    found = []
+    for fused in (False, True):
+        parameters, velocities = [part.clone() for part in start], [None, None]
+        for step in gradients:
+            sgd(
+                parameters, step, velocities, lr=0.1, momentum=0.9, weight_decay=0.01, dampening=0.0,
+                nesterov=nesterov, maximize=False, foreach=not fused, fused=fused,
+            )  # fmt: skip
+        found.append([*parameters, *velocities])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
 
 def test_the_last_smaller_batch_is_used_and_every_image_once() -> None:

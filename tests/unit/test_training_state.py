@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from rrl.artifacts.provenance import Job
 from rrl.errors import UserError
 from rrl.finetune import BestEpoch, Evaluation
+from rrl.targets import reading
 from rrl.targets.images import Split
 from rrl.targets.transforms import PaddedCrop
 from rrl.training import batches, training_state
@@ -305,13 +306,13 @@ def test_the_best_state_before_any_evaluation_is_none() -> None:
 
 def test_skipped_batches_are_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[int] = []
-    inputs = batches.inputs
+    inputs = reading.inputs
 
     def counted(data: Split, positions: Any, *of: Any) -> Tensor:
         opened.append(len(positions))
         return inputs(data, positions, *of)
 
-    monkeypatch.setattr(batches, "inputs", counted)
+    monkeypatch.setattr(reading, "inputs", counted)
     noise = np.random.default_rng(0).integers(0, 256, (10, 28, 28), dtype=np.uint8)
     data = Split(noise, np.arange(10))
     moving = PaddedCrop(0.3, 0.4, 2, True)

@@ -23,7 +23,7 @@ from rrl.experiment.plan import Plan
 from rrl.experiment.schema import ImageTarget, PaperTarget, Target
 from rrl.why import card_path, stale
 from snakemake.logging import logger
-from workflow import signals, slurm
+from workflow import fork_server, signals, slurm
 from workflow.failures import Failures
 from workflow.folders import bring_to_present, check_writable
 from workflow.run import Run
@@ -49,7 +49,7 @@ DATA = shlex.quote(PLAN.config.data)
 CHECKPOINTS = PLAN.config.checkpoints
 # What every job runs. Portable arithmetic is set by variables, which the libraries read when they are loaded.
 VARIABLES = [f"{name}={value}" for name, value in arithmetic.variables(PLAN.config.arithmetic).items()]
-PYTHON = shlex.join([*(["env", *VARIABLES] if VARIABLES else []), sys.executable])
+PYTHON = shlex.join([*(["env", *VARIABLES] if VARIABLES else []), *fork_server.python()])
 if PLAN.config.arithmetic == arithmetic.PORTABLE:
     # It takes one thread, whatever a profile or --set-threads would give a job.
     workflow.resource_settings.overwrite_threads = {}
