@@ -808,7 +808,7 @@ class Config(Strict):
     checkpoints: Place
     """Folder of downloaded networks."""
     arithmetic: Literal["portable", "native"]
-    """`portable`: the same bytes on every Linux machine with AVX2; `native`: what is fastest here (docs/reruns.md)."""
+    """`portable`: the same bytes on every Linux machine with AVX2; `native`: the fastest here (docs/workflow.md)."""
     targets: dict[Name, Annotated[Target | ImageTarget | PaperTarget, Field(discriminator="dataset")]]
     """Data sets that networks are trained on or moved to."""
     recipes: dict[Name, Recipe]
