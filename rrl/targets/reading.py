@@ -2,7 +2,8 @@
 
 For the CPU they are made when they are asked for, by its threads. For a GPU they are made ahead by processes of their
 own, since threads of Python hold each other up: sixteen decoded 2.5 times as many pictures as one. What comes from
-there are pixels, a quarter of the bytes, which the GPU normalises itself.
+there are pixels, a quarter of the bytes, which the GPU normalises itself. Grey images in memory, which are neither
+decoded nor resized, are made by the thread that asks: to crop one takes 6 us, to receive it from another process 30.
 """
 
 import atexit
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 
 from rrl.targets.images import Split, inputs, pixels_of
-from rrl.targets.transforms import Transform
+from rrl.targets.transforms import PaddedCrop, Transform
 
 CPU = torch.device("cpu")
 CHUNK = 32  # images that a process makes at once
@@ -71,6 +72,9 @@ def read(
     if device.type == "cpu":
         for positions, draw in wanted:
             yield inputs(data, positions, transform, draw)
+    elif isinstance(transform, PaddedCrop):
+        for positions, draw in wanted:
+            yield Pixels(torch.from_numpy(pixels_of(data, positions, transform, draw)), transform)
     else:
         yield from Readers.of(data, transform, torch.get_num_threads()).read(wanted)
 

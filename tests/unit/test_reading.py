@@ -56,6 +56,17 @@ def test_batches_are_the_same_in_the_same_order(transform: Transform, colours: i
         assert torch.equal(batch.on(CPU), inputs(data, positions, transform, draw))
 
 
+def test_grey_images_in_memory_need_no_process() -> None:
+    data = noise(200, 1)
+    order = np.random.default_rng(1).permutation(200)
+    wanted = [(part, draw) for draw in ("a", None) for part in (order[:70], order[70:70], order[70:])]
+    found = list(reading.read(data, GREY, wanted, torch.device("cuda")))
+    assert not Readers.kept
+    for batch, (positions, draw) in zip(found, wanted, strict=True):
+        assert isinstance(batch, Pixels) and batch.values.dtype == torch.uint8
+        assert torch.equal(batch.on(CPU), inputs(data, positions, GREY, draw))
+
+
 def test_processes_stay_for_the_next_pass_whether_or_not_this_one_is_over() -> None:
     data = noise(300, 3)
     wanted: list[reading.Wanted] = [(np.arange(start, start + 50), "x") for start in range(0, 300, 50)]
