@@ -65,7 +65,7 @@ def everything(report: Report, machine: Machine, stages: right.Stages) -> None:
     for arch in size.extracted:
         report.run(f"right: extraction, {arch}", partial(right.extraction, machine, arch), 25)
     for protocol in ("pretrain", "finetune", "distill"):
-        report.run(f"right: {protocol}", partial(right.training, machine, protocol), 30)
+        report.run(f"right: {protocol}", partial(right.training, machine, protocol), 45)
     report.run("right: L-BFGS", partial(right.lbfgs, machine), 25)
     report.run("right: architectures", partial(right.architectures, machine), 30)
     report.run("right: all stages", stages.rows, 60)

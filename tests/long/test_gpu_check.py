@@ -53,3 +53,53 @@ def test_what_is_not_right_is_named_and_ends_with_1(tmp_path: Path) -> None:
     ended = subprocess.run(command, cwd=CLONE, capture_output=True, text=True)
     assert ended.returncode == 1, ended.stderr[-2000:]
     assert "**missed**" in ended.stdout and "Not right: probe, float64: weights against the CPU" in ended.stdout
+
+
+TF32 = """
+import sys, torch
+from torch import nn
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+sys.argv = ["gpu", "--out", sys.argv[1], "--device", "cpu", "--small", "--only", "right: pretrain"]
+from benchmarks import gpu, gpu_right
+
+def kept(values):
+    '10 bits of the fraction, as TF32 keeps them.'
+    return ((values.detach().clone().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+class Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(context, images, weight, *how):
+        context.save_for_backward(images, weight)
+        context.how = how
+        return nn.functional.conv2d(kept(images), kept(weight), None, *how)
+
+    @staticmethod
+    def backward(context, gradient):
+        (images, weight), gradient = context.saved_tensors, kept(gradient)
+        of_images = conv2d_input(images.shape, kept(weight), gradient, *context.how)
+        return of_images, conv2d_weight(kept(images), weight.shape, gradient, *context.how), *[None] * 4
+
+def forward(self, images, weight, bias):
+    assert bias is None and self.padding_mode == "zeros"
+    return Convolution.apply(images, weight, self.stride, self.padding, self.dilation, self.groups)
+
+def errors(machine, protocol, device, precision, exact):
+    if device is not gpu_right.CPU and precision == "float32":
+        nn.Conv2d._conv_forward = forward
+    try:
+        return by_float32(machine, protocol, device, precision, exact)
+    finally:
+        nn.Conv2d._conv_forward = plain
+
+plain, by_float32 = nn.Conv2d._conv_forward, gpu_right.errors
+gpu_right.errors = errors
+sys.exit(gpu.main())
+"""
+
+
+def test_tf32_in_place_of_float32_is_not_right(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", TF32, str(tmp_path)], cwd=CLONE, capture_output=True, text=True)
+    assert ended.returncode == 1, ended.stderr[-2000:]
+    failed = json.loads((tmp_path / "gpu.json").read_text())["failed"]
+    assert len(failed) == 1 and failed[0].startswith("pretrain, first step in float32: least error: 0.0"), failed
