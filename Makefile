@@ -39,6 +39,7 @@ setup: .venv/installed
 demo tiny claims: setup
 	@$(SNAKEMAKE) --configfile workflow/config/$@.yaml
 	@for table in results/$@/table?.md; do cat $$table; echo; done
+	@if [ $@ = claims ]; then $(BIN)/python -m rrl.cli claims; echo; fi
 	@echo "To read them in a browser: make report CONFIG=workflow/config/$@.yaml"
 
 plan: setup

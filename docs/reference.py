@@ -1,8 +1,12 @@
-"""The pages that are made from code: `python -m docs.reference` writes docs/config.md, commands.md, checkpoints.md."""
+"""What the docs have from elsewhere: `python -m docs.reference` writes docs/config.md, commands.md and checkpoints.md
+from the code, and into pages that quote claims what docs/claims.json says of them.
+"""
 
 import argparse
 import importlib
+import json
 import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -249,7 +253,38 @@ def _cell(text: str) -> str:
     return re.sub(r"docs/([\w-]+\.md)", r"[\1](\1)", text.replace("|", "\\|").replace("<", "&lt;"))
 
 
+QUOTATION = re.compile(r"(<!-- claims: ([\w -]+) -->\n).*?(<!-- end of claims -->)", flags=re.DOTALL)
+
+
+def claimed() -> dict[str, str]:
+    """Name of each claim -> the sentence about it, as `rrl claims --output docs` left them."""
+    claims = json.loads((DOCS / "claims.json").read_text(encoding="utf-8"))["claims"]
+    return {name: claim["sentence"] for name, claim in claims.items()}
+
+
+def quoting(page: str, sentences: dict[str, str]) -> str:
+    """A page with a list of sentences between each pair of marks. Raises KeyError for a claim that there is not.
+
+    <!-- claims: same-size one-head -->
+    <!-- end of claims -->
+    """
+
+    def quoted(found: re.Match[str]) -> str:
+        items = [
+            textwrap.fill(f"- {sentences[name]}", 118, subsequent_indent="  ", **AS_IT_IS) for name in found[2].split()
+        ]
+        return found[1] + "".join(f"{item}\n" for item in items) + found[3]
+
+    return QUOTATION.sub(quoted, page)
+
+
+AS_IT_IS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+
+
 if __name__ == "__main__":
     (DOCS / "config.md").write_text(config_page(), encoding="utf-8")
     (DOCS / "commands.md").write_text(commands_page(), encoding="utf-8")
     (DOCS / "checkpoints.md").write_text(checkpoints_page(), encoding="utf-8")
+    for path in (CLONE / "README.md", *DOCS.glob("*.md")):
+        if QUOTATION.search(text := path.read_text(encoding="utf-8")):
+            path.write_text(quoting(text, claimed()), encoding="utf-8")

@@ -65,16 +65,47 @@ def show(path: Path, row: str | None, column: str | None, selection: str | None,
     click.echo(json.dumps(about, indent=1, sort_keys=True) if as_json else "\n".join(text))
 
 
-@main.command("compare-records", short_help="Do two records differ by more than chance?")
+@main.command("compare-records", short_help="Do records differ by more than chance?")
 @click.argument("first", type=FILE)
-@click.argument("second", type=FILE)
+@click.argument("others", type=FILE, nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @in_one_line
-def compare_records(first: Path, second: Path, as_json: bool) -> None:
-    """The difference of two records on the same test images: 95 % interval by resampling, and McNemar's exact test."""
-    cards = showing.card_of(first), showing.card_of(second)
-    entries = comparison.compare_records(*cards)
-    click.echo(json.dumps(entries, indent=1) if as_json else "\n".join(comparison.lines(*cards, entries)))
+def compare_records(first: Path, others: tuple[Path, ...], as_json: bool) -> None:
+    """The difference of two records on the same test images: 95 % interval (Tango's), and McNemar's exact test.
+
+    With several OTHERS the difference to the mean of their accuracies, and an interval from resampled images.
+    """
+    card, cards = showing.card_of(first), [showing.card_of(path) for path in others]
+    entries = comparison.compare_records(card, cards)
+    click.echo(json.dumps(entries, indent=1) if as_json else "\n".join(comparison.lines(card, cards, entries)))
+
+
+@main.command(short_help="Do the claims of an experiment hold on its results?")
+@click.argument("results", type=FILE, required=False)
+@click.option(
+    "--config",
+    type=FILE,
+    default="workflow/config/claims.yaml",
+    show_default=True,
+    help="Config of the experiment, with its claims.",
+)
+@click.option("--output", type=FILE, help="Folder to write claims.md, claims.json and claims.csv to.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@in_one_line
+def claims(results: Path | None, config: Path, output: Path | None, as_json: bool) -> None:
+    """For each claim of a config whether it holds, does not hold or is undecided, with the intervals that say so.
+
+    RESULTS is the results folder; that of the config if left out. claims.csv has the accuracy of every replicate.
+    """
+    from rrl import claims as claimed
+
+    plan, top1, missing = claimed.results_of(config, results)
+    checked = claimed.check(plan, top1)
+    click.echo(claimed.as_json(checked) if as_json else "\n".join(claimed.lines(checked)), nl=not as_json)
+    for line in claimed.missing_lines(missing, config):
+        click.echo(line, err=True)
+    for path in claimed.write(output, plan, top1) if output else ():
+        click.echo(f"Written: {path}", err=True)
 
 
 @main.command(short_help="Your networks on your images: does concatenating them help?")

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from rrl.errors import UserError
 from rrl.experiment.plan import Plan
 from rrl.experiment.references import allowed, dangling, nearest
-from rrl.experiment.schema import DIFFER, MOST_CHARACTERS, Column, Config, Row, Series, SimilarityFigure, Table
+from rrl.experiment.schema import DIFFER, MOST_CHARACTERS, Claim, Column, Config, Row, Series, SimilarityFigure, Table
 
 MOST_VALUES = 200_000  # of a config, those behind an alias of YAML counted each time
 MOST_DEPTH = 50  # of values in values
@@ -76,6 +76,24 @@ def _nothing_to_show(config: Config) -> Iterator[str]:
                         yield f"{place}: found {group}, which has no {series.transfer} on {panel.target}; {needed}"
                 if figure.kind == "gains":
                     yield from _without_gain(place, config.tables[part.table], series, plan)
+    for name, claim in config.claims.items():
+        yield from _not_compared_by(f"claims.{name}", claim, plan)
+
+
+def _not_compared_by(place: str, claim: Claim, plan: Plan) -> Iterator[str]:
+    """A line for each side of a claim that has no record, or whose representations are no replicates."""
+    for number, pair in enumerate(claim.pairs):
+        for side, method in enumerate(pair):
+            at = f"{place}.pairs[{number}][{side}]"
+            row = Row(method=method.group, group=method.group, ensemble=method.ensemble)
+            for panel in claim.panels:
+                column = Column(transfer=method.transfer, target=panel.target, shots=panel.shots)
+                if not plan.cell(row, column):
+                    found = f"found {method.group}, which has no {method.transfer} on {panel.target}"
+                    yield f"{at}: {found}; allowed are cells of tables.{claim.table} that are not empty"
+            if shared := plan.shared(plan.shown(plan.config.tables[claim.table], method.group)):
+                found = f"found {method.group}, of which {shared[0]} and {shared[1]} share networks"
+                yield f"{at}.group: {found}; allowed are replicates that share none (windows: disjoint)"
 
 
 def _without_gain(place: str, table: Table, series: Series, plan: Plan) -> Iterator[str]:

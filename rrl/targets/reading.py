@@ -6,8 +6,11 @@ there are pixels, a quarter of the bytes, which the GPU normalises itself.
 """
 
 import atexit
+import ctypes
+import gc
 import itertools
 import signal
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,6 +28,7 @@ from rrl.targets.transforms import Transform
 CPU = torch.device("cpu")
 CHUNK = 32  # images that a process makes at once
 AHEAD = 2  # chunks that each process is given before the first is fetched
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h: the signal that a process gets when the thread that forked it ends
 KEPT = 2  # splits whose processes stay: training alternates with evaluation
 
 Wanted = tuple[npt.NDArray[np.int64], str | None]  # positions (B,), and the draw of their augmentation
@@ -85,7 +89,7 @@ class Readers:
         self.loader = DataLoader(
             cast(Any, Chunks(data, transform)), batch_size=None, sampler=cast(Any, self), num_workers=number,
             prefetch_factor=AHEAD, persistent_workers=True, multiprocessing_context="fork", collate_fn=as_it_is,
-            worker_init_fn=without_signals, generator=torch.Generator(),
+            worker_init_fn=begin_work, generator=torch.Generator(),
         )  # fmt: skip
 
     @staticmethod
@@ -147,10 +151,18 @@ def as_it_is(chunk: Any) -> Any:
     return chunk
 
 
-def without_signals(number: int) -> None:
-    """A cluster tells all processes of a job to end. The training ends them itself, once its state is saved."""
+def begin_work(number: int) -> None:
+    """In a process that makes pixels, before the first.
+
+    SIGTERM and SIGINT, which clusters and terminals send to all processes of a job, are left to the job: it ends its
+    readers once its state is saved. If the job is killed they die with it, as they hold its locks. What was there
+    before the fork is never let go of: some of it may be the GPU's, which is not for this process.
+    """
+    gc.freeze()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def stop_all() -> None:

@@ -5,7 +5,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -117,16 +117,27 @@ def on_host(tensors: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]
 
 def ahead(items: Iterable[Item], device: torch.device) -> Iterator[Item]:
     """The items, in order. For a GPU, a thread makes the next ones while the GPU works; on the CPU, whose cores are
-    all at work, they are made when they are asked for."""
+    all at work, they are made when they are asked for.
+
+    For a GPU the first item is made at once, by the calling thread: processes that are started for it are then children
+    of that thread, and inherit no file that the caller opens afterwards.
+    """
+    iterator = iter(items)
     if device.type == "cpu":
-        yield from items
-        return
-    iterator, end = iter(items), object()
+        return iterator
+    end = object()
+    return _made_by_a_thread(next(iterator, end), iterator, end)
+
+
+def _made_by_a_thread(first: Any, iterator: Iterator[Item], end: object) -> Iterator[Item]:
+    """first : the item, or `end` if there is none."""
     with ThreadPoolExecutor(1) as thread:
         waiting = deque(thread.submit(next, iterator, end) for _ in range(AHEAD))
-        while (item := waiting.popleft().result()) is not end:
+        item = first
+        while item is not end:
+            yield item
+            item = waiting.popleft().result()
             waiting.append(thread.submit(next, iterator, end))
-            yield cast(Item, item)
 
 
 def multiply_by_onednn(device: torch.device) -> None:

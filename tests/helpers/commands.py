@@ -9,7 +9,8 @@ from tests.helpers.clones import CLONE
 # Run elsewhere: `make test` runs this test, tests/long the demo, the command of `make accept-refactor`, the harnesses and
 # what is in `make bench`, tests/cluster the commands on Slurm with another config.
 ELSEWHERE = {
-    "make test", "make test-long", "make test-slurm", "make bench", "make demo", "make setup TORCH=cpu",
+    "make test", "make test-long", "make test-slurm", "make bench", "make demo", "make claims",
+    "make setup TORCH=cpu",
     "make accept-refactor", "python -m tests.helpers.kills --kills 50 --seed 1",
     "python -m tests.helpers.flips --flips 200 --seed 1", "snakemake --profile slurm results/table1.csv",
     "snakemake --profile slurm results/table2.csv", "snakemake --profile slurm --configfile workflow/config/tiny.yaml",

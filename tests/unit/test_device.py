@@ -22,10 +22,10 @@ def numbers(count: int, made: list[int]) -> Iterator[int]:
 
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_items_made_ahead_are_the_same_in_the_same_order(count: int) -> None:
-    """What a GPU would have; the items themselves need none."""
+    """As for a GPU, which the items themselves do not need. This thread makes the first."""
     made: list[int] = []
     assert list(ahead(numbers(count, made), GPU)) == list(range(count))
-    assert threading.get_ident() not in made
+    assert [thread == threading.get_ident() for thread in made] == ([True] + [False] * (count - 1))[:count]
     assert list(ahead(numbers(count, made), CPU)) == list(range(count))
     assert made[count:] == [threading.get_ident()] * count
 
@@ -34,7 +34,7 @@ def test_no_more_are_made_than_two_ahead() -> None:
     made: list[int] = []
     items = ahead(numbers(100, made), GPU)
     next(items)
-    items.close()
+    items.close()  # type: ignore[attr-defined]
     assert len(made) <= 4
 
 

@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -17,6 +19,7 @@ from rrl.targets.images import Split, inputs
 from rrl.targets.pictures import Unreadable
 from rrl.targets.reading import CHUNK, KEPT, Pixels, Readers, stop_all
 from rrl.targets.transforms import PaddedCrop, Photographs, Transform
+from rrl.training.device import ahead
 from tests.helpers.clones import CLONE
 
 CPU = torch.device("cpu")
@@ -102,6 +105,35 @@ def test_a_signal_for_all_processes_of_a_job_ends_none_that_makes_inputs() -> No
         os.kill(worker.pid, signal.SIGTERM)
         os.kill(worker.pid, signal.SIGINT)
     assert len(next(found)) == 100 and all(worker.is_alive() for worker in workers)
+
+
+def test_processes_for_batches_made_ahead_end_in_order() -> None:
+    """Forked by a thread of a pool they would end with status 1: each would wait for that thread, which is itself."""
+    ready = ahead(Readers.of(noise(200, 3), COLOUR, 2).read([(np.arange(100), None)] * 5), torch.device("cuda"))
+    workers = Readers.kept[-1].loader._iterator._workers  # type: ignore[union-attr]
+    assert len(next(ready)) == 100
+    ready.close()  # type: ignore[attr-defined]
+    stop_all()
+    assert [worker.exitcode for worker in workers] == [0, 0]
+
+
+KILLED = """
+import os, signal, numpy as np, torch
+from rrl.training.device import ahead
+from tests.unit.test_reading import COLOUR, Readers, noise
+ready = ahead(Readers.of(noise(200, 3), COLOUR, 2).read([(np.arange(100), None)] * 5), torch.device("cuda"))
+print(*(worker.pid for worker in Readers.kept[-1].loader._iterator._workers), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_processes_die_with_the_job_that_they_read_for() -> None:
+    """They hold its locks: a job that goes on from there would find them taken."""
+    ended = subprocess.run([sys.executable, "-c", KILLED], cwd=CLONE, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    for word in ended.stdout.split():  # a process that has died may be seen until its new parent has asked for it
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(int(word)).wait(timeout=60)
 
 
 def test_the_global_random_state_is_left_alone() -> None:

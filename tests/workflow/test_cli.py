@@ -3,20 +3,22 @@
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from click.testing import CliRunner, Result
-from scipy.stats import binomtest, norm
 
 from rrl.artifacts.logits import read_logits
 from rrl.artifacts.provenance import read_card
 from rrl.cli import main
 from rrl.targets.image_sources import open_source
-from rrl.uncertainty import interval, mcnemar, paired_interval
+from rrl.uncertainty import paired_interval
 from tests.helpers.clones import duplicate, edited
 
 
@@ -35,35 +37,84 @@ def root(tiny: Path) -> Path:
     return tiny / "results/tiny"
 
 
-def test_interval_of_an_accuracy() -> None:
-    """Wilson's formula, written out."""
-    for top1, images in ((0.5, 10), (0.903, 5000), (1.0, 30), (0.0, 30)):
-        z, p = norm.ppf(0.975), round(top1 * images) / images
-        centre, half = p + z**2 / (2 * images), z * np.sqrt(p * (1 - p) / images + z**2 / (4 * images**2))
-        expected = [(centre + sign * half) / (1 + z**2 / images) for sign in (-1, 1)]
-        assert interval(top1, images) == pytest.approx(expected)
+CLAIM = {
+    "statement": "ERM is more accurate than WIDE2 on digits.",
+    "table": "table2",
+    "selection": "heldout",
+    "test": {"name": "greater"},
+    "pairs": [[{"group": name, "ensemble": False, "transfer": "linear_probe"} for name in ("erm", "wide2")]],
+    "panels": [{"target": "mnist", "shots": 10}],
+}
 
 
-@pytest.mark.parametrize("images", [1, 7, 100, 999])
-def test_interval_is_that_of_scipy_to_the_last_bit(images: int) -> None:
-    for correct in range(images + 1):
-        found = binomtest(correct, images).proportion_ci(0.95, method="wilson")
-        assert interval(correct / images, images) == (found.low, found.high)
+@pytest.fixture
+def claiming(tiny: Path, tmp_path: Path) -> Path:
+    """The config of tiny with a claim."""
+    config = tmp_path / "claiming.yaml"
+    config.write_text(
+        yaml.safe_dump(yaml.safe_load((tiny / "workflow/config/tiny.yaml").read_text()) | {"claims": {"one": CLAIM}})
+    )
+    return config
 
 
-def test_mcnemar_is_exact() -> None:
-    assert mcnemar(10, 2) == pytest.approx(2 * (1 + 12 + 66) / 2**12)
-    assert mcnemar(0, 0) == mcnemar(7, 7) == 1
+def test_claims_are_checked_on_the_results(claiming: Path, root: Path, tmp_path: Path) -> None:
+    """Two networks against one are too few to say; their accuracies are those of the records."""
+    result = call("claims", root, "--config", claiming, "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"UNDECIDED: {CLAIM['statement']}"
+    assert re.fullmatch(
+        r"  mnist 10-shot: ERM - WIDE2: ([+-]\d+\.\d|0\.0) points, n = 2 and 1, "
+        r"undecided: 1 replicate; an interval needs 4",
+        lines[1],
+    )
+    assert lines[2] == "1 claim; holds: 0, does not hold: 0, undecided: 1." and "missing" not in result.output
+    replicates = pd.read_csv(tmp_path / "out/claims.csv").set_index("replicate")
+    for name in ("erm-s0", "erm-s1", "wide2-s0"):
+        (entry,) = [
+            entry
+            for entry in read_card(root / f"records/mnist/{name}/linear_probe.json").facts["results"]
+            if (entry["shots"], entry["selection"]) == (10, "heldout")
+        ]
+        assert replicates.loc[name, "top1"] == entry["top1"]
+    content = json.loads((tmp_path / "out/claims.json").read_text())
+    assert content == json.loads(call("claims", root, "--config", claiming, "--json").stdout)
+    assert content["claims"]["one"]["verdict"] == "undecided" and content["claims"]["one"]["comparisons"][0]["n"] == [
+        2,
+        1,
+    ]
+    assert "ERM − WIDE2" in (tmp_path / "out/claims.md").read_text()
 
 
-def test_paired_interval_is_that_of_resampled_images() -> None:
-    random = np.random.default_rng(1)
-    first = random.random(400) < 0.8
-    second = np.where(random.random(400) < 0.9, first, random.random(400) < 0.5)
-    drawn = random.integers(0, 400, (4000, 400))
-    differences = first[drawn].mean(1) - second[drawn].mean(1)
-    assert paired_interval(first, second) == pytest.approx(np.percentile(differences, [2.5, 97.5]), abs=0.006)
-    assert paired_interval(first, first) == (0, 0)
+def test_claims_say_what_is_missing_and_what_makes_it(claiming: Path, root: Path, tmp_path: Path) -> None:
+    record = root / "records/mnist/erm-s1/linear_probe.json"
+    record.rename(tmp_path / "away")
+    try:
+        result = call("claims", root, "--config", claiming)
+    finally:
+        (tmp_path / "away").rename(record)
+    assert result.exit_code == 0 and "undecided: 1 of 3 records missing" in result.stdout
+    assert "1 record missing, left out: records/mnist/erm-s1/linear_probe.json; to make it: snakemake" in result.stderr
+    changed = yaml.safe_load(claiming.read_text())
+    changed["probes"]["tiny"]["epochs"] = 3
+    claiming.write_text(yaml.safe_dump(changed))
+    result = call("claims", root, "--config", claiming)
+    assert (
+        result.exit_code == 1
+        and "none of the 3 records that the claims need was made by this config and code" in result.output
+    )
+    result = call("claims", tmp_path, "--config", claiming)
+    assert result.exit_code == 1 and f"{tmp_path}: none of the 3 records" in result.output
+
+
+def test_claims_need_a_config_that_has_some(tiny: Path) -> None:
+    result = call("claims", "--config", tiny / "workflow/config/tiny.yaml")
+    assert result.exit_code == 1 and "tiny.yaml: it has no claims; name a config with some" in result.output
+
+
+def test_claims_do_without_torch() -> None:
+    code = "import sys, rrl.cli, rrl.claims; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_a_record_is_shown_with_all_that_is_behind_it(root: Path) -> None:
@@ -80,6 +131,11 @@ def test_a_record_is_shown_with_all_that_is_behind_it(root: Path) -> None:
     text = call("show", root / "records/mnist/cat2/linear_probe.json").output
     first = about["results"][0]
     assert f"shots 5, heldout: top-1 {100 * first['top1']:.2f} %, 95 % interval " in text
+    found = re.search(
+        r"picked on val: {[^}]+}; val top-1 (\d+\.\d\d) %; best of 2 settings x (\d) epochs on val, so", text
+    )
+    assert found and found[1] == f"{100 * first['val_top1']:.2f}" and int(found[2]) == about["settings"]["epochs"]
+    assert "so test is optimistic\n" in text and about["remarks"] == []
     assert "from networks/erm-s1, made by rrl.pretrain" in text and "weight_decays [0.0, 0.01]" in text
 
 
@@ -145,6 +201,23 @@ def test_records_are_compared_on_the_same_images(root: Path) -> None:
     assert low <= entry["difference"] <= high and 0 <= entry["mcnemar_p"] <= 1
     text = call("compare-records", *paths).output
     assert re.search(r"A \d+\.\d\d %, B \d+\.\d\d %; A - B [+-]\d+\.\d\d points, 95 % interval", text)
+    assert entry["difference_interval"] == list(paired_interval(*entry["right_alone"], 4700))
+
+
+def test_a_record_is_compared_with_the_mean_of_others(root: Path) -> None:
+    paths = [root / f"records/mnist/{name}/linear_probe.json" for name in ("cat2", "erm-s0", "erm-s1")]
+    several = json.loads(call("compare-records", *paths, "--json").output)
+    alone = [json.loads(call("compare-records", paths[0], path, "--json").output) for path in paths[1:]]
+    for entry, *of in zip(several, *alone, strict=True):
+        assert entry["top1"] == [of[0]["top1"][0], *(one["top1"][1] for one in of)]
+        assert entry["difference"] == pytest.approx(np.mean([one["difference"] for one in of]))
+        low, high = entry["difference_interval"]
+        assert low < entry["difference"] < high
+    text = call("compare-records", *paths).output
+    assert re.search(
+        r"A [\d.]+ %, B1 [\d.]+ %, B2 [\d.]+ %; A - mean of B1 to B2 [+-][\d.]+ points, 95 % interval", text
+    )
+    assert "McNemar" not in text and text.startswith("A: records/mnist/cat2/linear_probe\nB1: records/mnist/erm-s0/")
 
 
 @pytest.mark.parametrize(

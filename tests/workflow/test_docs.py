@@ -13,7 +13,9 @@ import pytest
 import yaml
 
 from docs import reference
-from rrl.experiment.config import load_config
+from rrl import claims
+from rrl.claims import Checked
+from rrl.experiment.config import load_config, load_plan
 from rrl.experiment.plan import Plan
 from tests.helpers.clones import CLONE
 
@@ -47,6 +49,42 @@ def test_the_index_names_every_page() -> None:
         "contributing.md",
         "changelog.md",
     }
+
+
+CLAIMS = CLONE / "workflow/config/claims.yaml"
+
+
+@pytest.fixture(scope="module")
+def checked() -> list[Checked]:
+    """The claims, decided anew from the accuracies that were committed."""
+    return claims.check(load_plan(CLAIMS), claims.read_csv((CLONE / "docs/claims.csv").read_text(encoding="utf-8")))
+
+
+def test_the_committed_accuracies_are_those_that_the_claims_need() -> None:
+    """All of them, and no other. To make them: make claims; rrl claims --output docs; python -m docs.reference."""
+    plan, text = load_plan(CLAIMS), (CLONE / "docs/claims.csv").read_text(encoding="utf-8")
+    top1 = claims.read_csv(text)
+    assert claims.as_csv(claims.replicates(plan, top1)) == text
+    assert {f"records/{target}/{name}/{transfer}" for target, _, name, transfer, _ in top1} == set(claims.needed(plan))
+
+
+def test_the_committed_verdicts_follow_from_the_committed_accuracies(checked: list[Checked]) -> None:
+    assert (CLONE / "docs/claims.md").read_text(encoding="utf-8") == claims.markdown(checked)
+    assert (CLONE / "docs/claims.json").read_text(encoding="utf-8") == claims.as_json(checked)
+
+
+def test_pages_quote_the_claims_as_they_came_out(checked: list[Checked]) -> None:
+    """The README all of them, also what was expected and did not come out."""
+    sentences = {claim.name: claim.sentence for claim in checked}
+    assert sentences == reference.claimed()
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert text == reference.quoting(text, sentences), page.name
+        assert (
+            text.count("<!-- claims:") == text.count("<!-- end of claims -->") == len(reference.QUOTATION.findall(text))
+        )
+    quoted = " ".join(names for _, names, _ in reference.QUOTATION.findall((CLONE / "README.md").read_text()))
+    assert sorted(quoted.split()) == sorted(sentences)
 
 
 @pytest.mark.parametrize("name", ["config", "commands", "checkpoints"])
@@ -92,7 +130,7 @@ YAML = [
 
 def pasted(page: str, block: str) -> Plan:
     """The config that a page is about, with a block of it in place: its entries are new, or replace those of their name."""
-    config = CLONE / ("workflow/config/demo.yaml" if page == "workflow.md" else "config.yaml")
+    config = CLONE / ("workflow/config/claims.yaml" if page == "workflow.md" else "config.yaml")
     content, sections = yaml.safe_load(config.read_text()), yaml.safe_load(block)
     for section, entries in sections.items() if set(sections) <= set(content) else [("networks", sections)]:
         content[section] |= entries

@@ -123,9 +123,10 @@ OTHER: dict[str, Any] = {
         },
     },
     "figures": {},
+    "claims": {},
 }
 CONTENTS = {"tiny": TINY, "other": OTHER}
-DECLARED = ("targets", "recipes", "networks", "representations", "probes", "finetunings", "tables", "figures")
+DECLARED = ("targets", "recipes", "networks", "representations", "probes", "finetunings", "tables", "figures", "claims")
 
 
 def texts(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
