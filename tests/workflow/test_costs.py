@@ -138,7 +138,7 @@ def test_a_setting_of_fine_tuning_on_cifar10(plans: dict[str, Plan], kind: str) 
 
 def test_weights_are_kept_only_for_a_second_stage(plans: dict[str, Plan]) -> None:
     plan = plans["published"]
-    wide, other = (f"{name}.cifar10.paper-lr{rate}-wd0.0001-e100" for name, rate in (("wide2-s20", 0.01), ("erm-s0", 0.05)))  # fmt: skip
+    wide, other = (f"{name}.cifar10.paper-lr{rate}-wd0.0001-e100" for name, rate in (("wide2-s0", 0.01), ("erm-s0", 0.05)))  # fmt: skip
     assert [Costs(plan).of(plan.finetuned(run)).networks for run in (wide, other)] == [0, 0]
 
 
