@@ -39,7 +39,7 @@ from tests.helpers.clones import CLONE, copy_clone, planned_jobs
 
 RESNET50 = 4_087_136_256  # multiply-adds of an image of 224 pixels, without the head
 PHOTOGRAPHS = {"size": 224}
-TINY, DEMO = (CLONE / f"workflow/config/{name}.yaml" for name in ("tiny", "demo"))
+TINY, CLAIMS = (CLONE / f"workflow/config/{name}.yaml" for name in ("tiny", "claims"))
 
 
 @pytest.fixture(scope="module")
@@ -188,13 +188,13 @@ def test_networks_of_several_trunks_and_transformers(plans: dict[str, Plan]) -> 
     assert costs.of(vit).gpu_hours == pytest.approx(hours(1_331_167 * 2 * 55_483_582_464))
 
 
-def test_the_demos_training() -> None:
-    plan = load_plan(DEMO)
+def test_trainings_of_the_claims() -> None:
+    plan = load_plan(CLAIMS)
     costs = Costs(plan)
-    pretrained = costs.of(plan.network("wide2-s0"))
+    pretrained = costs.of(plan.network("wide2-s20"))
     assert pretrained.gpu_hours == pytest.approx(hours(3 * 6 * 10_000 * 2 * (2_551_360 + 64 * 5)))
     assert pretrained.networks == 4 * (77_104 + 65 * 5)
-    assert costs.of(plan.network("random-s0")).gpu_hours == pytest.approx(hours(10_000 * 2 * 644_896))
+    assert costs.of(plan.network("random-s50")).gpu_hours == pytest.approx(hours(10_000 * 2 * 644_896))
     finetuned = costs.of(plan.finetuned("erm-s0.mnist.heldout-lr0.8-wd0.0005-e8"))
     passes = 3 * 8 * 20 * 64 + 8 * 300 + 300 + 3_700
     assert finetuned.gpu_hours == pytest.approx(hours(passes * 2 * (644_896 + 32 * 10)))
@@ -234,11 +234,11 @@ def test_what_is_not_known_is_counted(plans: dict[str, Plan], tmp_path: Path) ->
 def test_jobs_are_those_that_snakemake_would_run(tmp_path: Path) -> None:
     named_otherwise = {"finetune_kept": "finetune", "ensemble_finetune": "ensemble"}
     expected: dict[str, int] = {}
-    for rule, count in planned_jobs(copy_clone(tmp_path), config="demo").items():
+    for rule, count in planned_jobs(copy_clone(tmp_path), config="claims").items():
         stage = named_otherwise.get(rule, rule)
         expected[stage] = expected.get(stage, 0) + count
     assert len(expected) > 10
-    assert dict(Estimate(load_plan(DEMO)).stages(ALL)) == expected
+    assert dict(Estimate(load_plan(CLAIMS)).stages(ALL)) == expected
 
 
 def test_tables_and_figures_add_up_to_more_than_all(estimates: dict[str, Estimate]) -> None:
@@ -276,7 +276,7 @@ def test_the_papers_costs_need_no_torch() -> None:
     assert re.search(r"Checkpoints to download: \d+ files; ", result.stdout) and "?" not in result.stdout
 
 
-@pytest.mark.parametrize("path", [TINY, DEMO])
+@pytest.mark.parametrize("path", [TINY, CLAIMS])
 def test_other_experiments_are_told_too(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main([str(path)])
     output = capsys.readouterr().out
