@@ -5,9 +5,10 @@ different networks, and after two in bfloat16 half of where the weights went is 
 in float64, where what is left is 1e-14, and in other precisions the first step, from several starts: its gradient, with
 weight decay. The error is the norm over all weights of the difference, as a share of the norm of the step in float64.
 
-The bounds are multiples of the CPU's own error in the same run. A gradient jumps where rounding moves an activation
-across the kink of a ReLU: in float32, of the full size, one start in three is off by 5e-3, the others by 1e-5. So
-float32 is judged by its best start. TF32 in its place is off by 0.1 at each.
+The bounds are multiples of the CPU's own error in the same run. A gradient jumps where rounding moves one
+activation across the kink of a ReLU, or max pooling picks another pixel: in float32, of the full size, one start in
+three is off by 5e-3, the others by 1e-5. So float32 is judged by its best start. TF32 in its place is off by 0.1 at
+each.
 """
 
 import copy
