@@ -19,6 +19,7 @@ OPTIONS = {
     "sweep": [],
     "extraction": [],
     "training": [],
+    "arithmetic": [],
     "storage": ["--folder", "FOLDER"],
     "workflow": ["--folder", "FOLDER"],
     "jobs": ["--folder", "FOLDER"],

@@ -27,7 +27,7 @@ each file to its place. Files that are already in their place are checked and ne
 """
 NONE_PINNED = "None was\nused before this page was made."
 SOME_PINNED = "Size and\nsha256 below are those of the files that were used before this page was made."
-HEAD = ["network", "architecture", "format", "file", "from", "licence"]
+HEAD = ["network", "architecture", "trained on", "format", "file", "from", "licence"]
 OF_PINS = ["size (bytes)", "sha256"]  # columns that are left out while no file has a pin
 
 
@@ -45,7 +45,7 @@ def checkpoints_page() -> str:
 
 def _cells(name: str, checkpoint: Checkpoint, file: str) -> list[str]:
     links = " or ".join(f"[{urlsplit(url(source)).netloc}]({url(source)})" for source in checkpoint.sources)
-    return [name, checkpoint.arch, checkpoint.format, f"`{file}`", links, checkpoint.licence]
+    return [name, checkpoint.arch, checkpoint.trained_on, checkpoint.format, f"`{file}`", links, checkpoint.licence]
 
 
 def _of_pin(pin: Pin | None) -> list[str]:

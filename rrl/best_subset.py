@@ -27,6 +27,7 @@ from rrl.probing.heads import (
     train_heads,
 )
 from rrl.probing.probes import probe_command
+from rrl.probing.sweep import BatchNorm
 from rrl.training.device import multiply_by_onednn, prepare
 
 
@@ -39,7 +40,7 @@ class Search:
     training_images: Data
     settings: list[Setting]
     training: HeadTraining
-    batch_norm: bool
+    batch_norm: BatchNorm
 
     def part(self, data: Data, members: Sequence[int]) -> Data:
         """The features of some members."""

@@ -65,16 +65,19 @@ def show(path: Path, row: str | None, column: str | None, selection: str | None,
     click.echo(json.dumps(about, indent=1, sort_keys=True) if as_json else "\n".join(text))
 
 
-@main.command("compare-records", short_help="Do two records differ by more than chance?")
+@main.command("compare-records", short_help="Do records differ by more than chance?")
 @click.argument("first", type=FILE)
-@click.argument("second", type=FILE)
+@click.argument("others", type=FILE, nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @in_one_line
-def compare_records(first: Path, second: Path, as_json: bool) -> None:
-    """The difference of two records on the same test images: 95 % interval by resampling, and McNemar's exact test."""
-    cards = showing.card_of(first), showing.card_of(second)
-    entries = comparison.compare_records(*cards)
-    click.echo(json.dumps(entries, indent=1) if as_json else "\n".join(comparison.lines(*cards, entries)))
+def compare_records(first: Path, others: tuple[Path, ...], as_json: bool) -> None:
+    """The difference of two records on the same test images: 95 % interval (Tango's), and McNemar's exact test.
+
+    With several OTHERS the difference to the mean of their accuracies, and an interval from resampled images.
+    """
+    card, cards = showing.card_of(first), [showing.card_of(path) for path in others]
+    entries = comparison.compare_records(card, cards)
+    click.echo(json.dumps(entries, indent=1) if as_json else "\n".join(comparison.lines(card, cards, entries)))
 
 
 @main.command(short_help="Do the claims of an experiment hold on its results?")

@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from rrl import arithmetic
 from rrl.artifacts.code_version import code_version
@@ -24,6 +24,15 @@ def boolean(text: str) -> bool:
     return text == "true"
 
 
+def boolean_or(word: str) -> Callable[[str], bool | str]:
+    def parsed(text: str) -> bool | str:
+        if text not in ("true", "false", word):
+            raise argparse.ArgumentTypeError(f"{text!r} is none of true, false, {word}")
+        return text if text == word else boolean(text)
+
+    return parsed
+
+
 def arithmetic_of(text: str) -> str:
     if text not in (arithmetic.PORTABLE, arithmetic.NATIVE):
         raise argparse.ArgumentTypeError(f"{text!r} is neither {arithmetic.PORTABLE} nor {arithmetic.NATIVE}")
@@ -36,7 +45,13 @@ def count_or_all(text: str) -> int | str:
 
 Settings = TypeVar("Settings")
 
-PARSERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: boolean, str: str}
+PARSERS: dict[Any, Callable[[str], Any]] = {
+    int: int,
+    float: float,
+    bool: boolean,
+    str: str,
+    bool | Literal["published"]: boolean_or("published"),
+}
 
 
 class Command:

@@ -18,6 +18,7 @@ import yaml
 from rrl.artifacts.files import sha256_of_file, write_text
 from rrl.artifacts.provenance import Card, read_card
 from rrl.bars import Bar
+from rrl.caveats import VAL
 from rrl.compare_records import compare_records
 from rrl.errors import UserError
 from rrl.experiment.config import run_command
@@ -300,6 +301,7 @@ def lines(config: dict[str, Any], networks: Sequence[Compared]) -> Iterator[str]
         low, high = interval(result["top1"], result["n_test"])
         val, test = 100 * result["val_top1"], 100 * result["top1"]
         yield f"{name:{width}}  {val:5.1f}  {test:5.1f}   {100 * low:.1f} to {100 * high:.1f}"
+    yield VAL
     first = max(alone, key=lambda label: alone[label].facts["results"][0]["val_top1"])
     yield ""
     yield _verdict(f"CAT{count}", first, records[ALL], alone[first])
@@ -325,7 +327,7 @@ def _data_lines(about: dict[str, Any]) -> Iterator[str]:
 
 
 def _verdict(cat: str, single: str, together: Card, alone: Card) -> str:
-    (entry,) = [entry for entry in compare_records(together, alone) if entry["selection"] == "heldout"]
+    (entry,) = [entry for entry in compare_records(together, [alone]) if entry["selection"] == "heldout"]
     low, high = (100 * bound for bound in entry["difference_interval"])
     difference = 100 * entry["difference"]
     what = (

@@ -53,7 +53,7 @@ class Probe:
 
     top1 : accuracy on test.
     interval : 95 % interval of top1, from the number of test images alone.
-    val_top1 : accuracy on val, by which the setting and the epoch were picked.
+    val_top1 : accuracy on val, by which the setting and the epoch were picked: the best of all tried, so optimistic.
     learning_rate, weight_decay, epoch : what was picked; epochs count from 1.
     logits : (N, C), of test.
     """

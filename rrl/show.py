@@ -1,11 +1,12 @@
 """What lies behind an artifact or a cell of a table: seeds, data, settings, code, digests, accuracies."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from rrl.artifacts.files import sha256_of_file
 from rrl.artifacts.provenance import Card, read_card
+from rrl.caveats import Made, known_val, of_pick, of_val
 from rrl.cells import column_label, label
 from rrl.errors import UserError
 from rrl.experiment.references import allowed
@@ -44,8 +45,18 @@ def describe(card: Card) -> dict[str, Any]:
     """Everything behind an artifact, as plain data: what made it, and what made each artifact that it was made from."""
     about = entry_of(card)
     about["results"] = [without_grid(entry) for entry in results_of(card)]
-    about["made_from"] = [entry_of(source) for source in _sources(card)]
+    sources = _sources(card)
+    about["remarks"] = remarks(card.artifact, about["results"], sources)
+    about["made_from"] = [entry_of(source) for source in sources]
     return about
+
+
+def remarks(artifact: str, results: Iterable[dict[str, Any]], sources: Iterable[Made]) -> list[str]:
+    """What is to be known of a record beside its numbers. sources : all that it is made from."""
+    if not artifact.startswith("records/") or all(result["selection"] != "heldout" for result in results):
+        return []
+    known = known_val(artifact, sources)
+    return [of_val(known)] if known else []
 
 
 def entry_of(card: Card) -> dict[str, Any]:
@@ -67,9 +78,10 @@ def results_of(card: Card) -> list[dict[str, Any]]:
 
 
 def without_grid(entry: dict[str, Any]) -> dict[str, Any]:
-    """Of one number of shots and selection rule, without its grid."""
+    """Of one number of shots and selection rule, without its grid; what it was picked from in words."""
     return {name: value for name, value in entry.items() if name != "grid"} | {
-        "top1_interval": interval(entry["top1"], entry["n_test"])
+        "top1_interval": interval(entry["top1"], entry["n_test"]),
+        "picked_from": of_pick(entry),
     }
 
 
@@ -110,7 +122,8 @@ def cell(table: Card, row: str, column: str, selection: str | None) -> dict[str,
         card = read_card(table.root / f"records/{shown['target']}/{name}/{transfer}.json")
         (result,) = [e for e in results_of(card) if (e["selection"], e["shots"]) == (rule, shown["shots"])]
         records.append({"record": f"{card.artifact}.json", "seeds": card.facts["seeds"], **without_grid(result)})
-    return {"table": table.artifact, "row": row, "column": column, "selection": rule, "records": records}
+    about = {"table": table.artifact, "row": row, "column": column, "selection": rule, "records": records}
+    return about | {"remarks": layout.get("remarks", []) if rule == "heldout" else []}
 
 
 def lines(about: dict[str, Any]) -> Iterator[str]:
@@ -122,7 +135,8 @@ def lines(about: dict[str, Any]) -> Iterator[str]:
     yield f"  code version {about['code_version']}, key {about['key']}, digest {about['digest']}"
     for result in about["results"]:
         yield f"  shots {result['shots']}, {result['selection']}: {_accuracy(result)}"
-        yield f"    picked on {result['selected_on']}: {short(result['selected'])}"
+        yield f"    {_pick(result)}"
+    yield from (f"  {remark}" for remark in about["remarks"])
     for source in about["made_from"]:
         yield f"from {source['artifact']}, made by rrl.{source['stage']}"
         if source["settings"]:
@@ -136,7 +150,8 @@ def cell_lines(about: dict[str, Any]) -> Iterator[str]:
     yield f"{place}, selection {about['selection']}: {count} record{'s' if count > 1 else ''}"
     for record in about["records"]:
         yield f"  {record['record']}: seeds {short(record['seeds'])}, {_accuracy(record)}"
-        yield f"    picked on {record['selected_on']}: {short(record['selected'])}"
+        yield f"    {_pick(record)}"
+    yield from (f"  {remark}" for remark in about["remarks"])
 
 
 def table_lines(table: Card) -> Iterator[str]:
@@ -151,6 +166,11 @@ def _accuracy(result: dict[str, Any]) -> str:
     low, high = result["top1_interval"]
     interval_text = f"95 % interval {100 * low:.1f} to {100 * high:.1f} from {result['n_test']} test images"
     return f"top-1 {100 * result['top1']:.2f} %, {interval_text}; trained on {result['n_train']}"
+
+
+def _pick(result: dict[str, Any]) -> str:
+    val = "" if result["val_top1"] is None else f"; val top-1 {100 * result['val_top1']:.2f} %"
+    return f"picked on {result['selected_on']}: {short(result['selected'])}{val}; {result['picked_from']}"
 
 
 def short(value: Any) -> str:

@@ -104,6 +104,7 @@ def note(layout: dict[str, Any], caption: str) -> str:
         parts.append(f"Heads are trained on {layout['views']} cached views; the paper augments anew in each epoch.")
     if layout["grid"] != "own" and set(transfers) & {"finetune", "two_stage"}:
         parts.append(GRID_NOTE[layout["grid"]])
+    parts += layout.get("remarks", [])
     return " ".join(parts)
 
 

@@ -22,10 +22,11 @@ from types import ModuleType, TracebackType
 
 VARIABLE = "RRL_FORK_SERVER"  # its value names the socket
 SERVE = "--serve"
-# What stages import, so that their forks need not. No pyplot: importing it may pick a backend.
+# What stages import, so that their forks need not. Not pyplot, which may pick a backend, nor threadpoolctl, which sets
+# a variable of the environment.
 LIBRARIES = (
     "torch", "torch.distributed", "torch.fx.experimental.optimization", "torch.nn.parallel", "numpy.ma", "h5py",
-    "safetensors.torch", "PIL.Image", "tqdm", "yaml", "filelock", "threadpoolctl", "pandas", "tabulate",
+    "safetensors.numpy", "safetensors.torch", "PIL.Image", "tqdm", "yaml", "filelock", "pandas", "tabulate",
     "matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
 )  # fmt: skip
 # The server blocks these: sent to the whole process group, they are meant for its jobs.
@@ -122,14 +123,18 @@ def wait_for_first(listener: socket.socket) -> None:
     while 0 not in select.select(ends, [], [])[0]:
         connection, _ = listener.accept()
         try:
-            environment = dict(entry.split(b"=", 1) for entry in proc(peer(connection), "environ"))
+            entries = [entry for entry in proc(peer(connection), "environ") if b"=" in entry]
         except OSError:
             connection.close()
             continue
         files = listener.detach(), connection.detach()
         for file in files:
             os.set_inheritable(file, True)
-        os.execve(sys.executable, [sys.executable, __file__, SERVE, *map(str, files)], environment)
+        os.execve(
+            sys.executable,
+            [sys.executable, __file__, SERVE, *map(str, files)],
+            dict(entry.split(b"=", 1) for entry in entries),
+        )
 
 
 def serve(listener: socket.socket, connection: socket.socket) -> str | None:
@@ -207,6 +212,7 @@ def become(process: int, files: list[int]) -> str:
     import importlib
 
     import numpy
+    import torch
 
     *standard, life = files
     fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
@@ -223,7 +229,8 @@ def become(process: int, files: list[int]) -> str:
     os.chdir(f"/proc/{process}/cwd")
     path_of_a_module()
     importlib.invalidate_caches()
-    numpy.random.seed()  # as at import; Python's own generator does so after a fork, and torch starts from a constant
+    numpy.random.seed()  # anew, as at import; Python's own generator has done so
+    torch.default_generator.seed()
     module, *arguments = map(os.fsdecode, proc(process, "cmdline")[4:])
     sys.argv = ["-m", *arguments]
     signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)

@@ -14,8 +14,10 @@ from rrl.arithmetic import STAGES
 from rrl.artifacts.code_version import code_version
 from rrl.artifacts.members import Member
 from rrl.artifacts.provenance import plan_key
+from rrl.caveats import known_val, of_val
 from rrl.command import flags
 from rrl.experiment.paper import paper_value
+from rrl.experiment.references import OTHERS, probes_of
 from rrl.experiment.runs import Run, setting_name
 from rrl.experiment.schema import (
     BestSubset,
@@ -245,11 +247,19 @@ class Plan:
         """The representations whose linear probe is a search for the best subset."""
         return [name for name, entry in self.config.representations.items() if isinstance(entry, BestSubset)]
 
+    def probe(self, target: str, representation: str) -> str:
+        """The entry of `probes` for heads on a representation; `references` has checked that there is one."""
+        of = self.config.targets[target].probe
+        (name,) = {of} if isinstance(of, str) else {of.get(name, of[OTHERS]) for name in self.families(representation)}
+        return name
+
     @cached_property
     def by_lbfgs(self) -> list[str]:
         """The targets whose linear probes are trained by L-BFGS."""
         return [
-            name for name, of in self.config.targets.items() if isinstance(self.config.probes[of.probe], LbfgsProbe)
+            name
+            for name, of in self.config.targets.items()
+            if isinstance(self.config.probes[next(iter(probes_of(of.probe)))], LbfgsProbe)
         ]
 
     def _windows(self, entry: Concatenation, size: int) -> list[list[Member]]:
@@ -397,7 +407,8 @@ class Plan:
         artifact = f"records/{target}/{representation}/{transfer}"
         if transfer == "linear_probe":
             of = self.config.targets[target]
-            settings = {"shots": of.shots} | self.config.probes[of.probe].model_dump(exclude={"solver"})
+            probe = self.config.probes[self.probe(target, representation)]
+            settings = {"shots": of.shots} | probe.model_dump(exclude={"solver"})
             stage = "lbfgs_probe" if target in self.by_lbfgs else "probe"
             stage = "best_subset" if representation in self.searched else stage
             return self._job(stage, artifact, settings, self.representation(target, representation))
@@ -457,7 +468,20 @@ class Plan:
             "columns": [column.model_dump() for column in of.columns],
             "rows": rows,
         }
+        if known := self._known_val(of):
+            layout["remarks"] = [of_val(known)]
         return self._job("table", table, {"layout": layout}, *self.cells(of))
+
+    def _known_val(self, table: Table) -> list[str]:
+        """The methods of a table whose networks were trained on images that the rule heldout picks on."""
+        if "heldout" not in table.selections:
+            return []
+        return [
+            row.method
+            for row in table.rows
+            for cell in self.cells(table.model_copy(update={"rows": [row]}))
+            if known_val(cell.artifact, behind([cell]))
+        ]
 
     def shown(self, table: Table, group: str) -> list[str]:
         """The representations of a group that a table shows."""

@@ -12,6 +12,7 @@ from rrl.trunks.architecture_names import parse_architecture
 from rrl.trunks.checkpoints import checkpoints
 
 LIBRARIES = ("timm/", "torchvision/")
+OTHERS = "others"  # of a target's probes by family: all that are not named
 
 
 def allowed(found: str, names: Sequence[str]) -> str:
@@ -38,7 +39,7 @@ def dangling(content: Any) -> list[str]:
 
 def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
     for name, target in config["targets"].items():
-        yield from _unknown(f"targets.{name}.probe", target.get("probe"), config["probes"])
+        yield from _of_probe(f"targets.{name}.probe", target.get("probe"), config)
         yield from of_transform(f"targets.{name}.transform", target.get("transform"))
         available = target.get("train_per_class")
         for number, shots in enumerate(_list(target.get("shots"))):
@@ -119,11 +120,51 @@ def _dangling(config: dict[str, dict[str, Any]], content: Any) -> Iterator[str]:
         yield from _of_table(f"tables.{name}", table, config, groups, single)
         yield from _of_search(f"tables.{name}", table, config, searched)
         yield from _of_transforms(f"tables.{name}", table, config)
+        yield from _of_mixed(f"tables.{name}", table, config)
     for name, figure in config["figures"].items():
         yield from _of_figure(f"figures.{name}", figure, config, groups, single)
         yield from _of_similarity_figure(f"figures.{name}", figure, config)
     for name, claim in config["claims"].items():
         yield from _of_claim(f"claims.{name}", claim, config, groups)
+
+
+def probes_of(probe: Any) -> list[str]:
+    """The entries of `probes` that a target names: one, or those by family."""
+    return list(dict.fromkeys(probe.values())) if isinstance(probe, dict) else [probe]
+
+
+def _of_probe(place: str, probe: Any, config: dict[str, dict[str, Any]]) -> Iterator[str]:
+    if not isinstance(probe, dict):
+        yield from _unknown(place, probe, config["probes"])
+        return
+    if OTHERS not in probe:
+        yield f"{place}.{OTHERS}: missing; this key is required, for all families that are not named"
+    if OTHERS in config["networks"]:
+        yield f"networks.{OTHERS}: found name {OTHERS!r}, which stands for other families in {place}; take another name"
+    for family, name in probe.items():
+        yield from _unknown(place, family, {**config["networks"], OTHERS: None})
+        yield from _unknown(f"{place}.{family}", name, config["probes"])
+    solvers = {name: "solver" in config["probes"].get(str(name), {}) for name in probes_of(probe)}
+    if len(set(solvers.values())) > 1:
+        yield f"{place}: found {', '.join(map(str, solvers))}; allowed are probes that all have a solver, or none"
+
+
+def _of_mixed(place: str, table: Any, config: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Networks of several families, side by side, have one head."""
+    columns = [of.get("target") for of in _mappings(table.get("columns")) if of.get("transfer") == "linear_probe"]
+    for number, row in enumerate(_list(table.get("rows"))):
+        families = _families(str(row.get("group")), config) if isinstance(row, dict) else []
+        for target in dict.fromkeys(map(str, columns)):
+            probe = config["targets"].get(target, {}).get("probe")
+            names = {
+                family: str(probe.get(family, probe.get(OTHERS))) for family in families if isinstance(probe, dict)
+            }
+            if len(set(names.values())) > 1:
+                found = ", ".join(f"{family}: {name}" for family, name in names.items())
+                yield (
+                    f"{place}.rows[{number}].group: found {row['group']}, of families whose probes on {target} differ "
+                    f"({found}); allowed are families of one probe"
+                )
 
 
 def of_transform(place: str, transform: Any) -> Iterator[str]:
@@ -280,7 +321,12 @@ def _of_search(place: str, table: Any, config: dict[str, dict[str, Any]], search
         str(column.get("target")): config["targets"].get(str(column.get("target")), {}).get("probe")
         for column in columns
     }
-    by_lbfgs = [target for target, probe in probes.items() if "solver" in config["probes"].get(str(probe), {})]
+    by_lbfgs = {
+        target: name
+        for target, probe in probes.items()
+        for name in map(str, probes_of(probe))
+        if "solver" in config["probes"].get(name, {})
+    }
     for number, row in enumerate(rows):
         if row.get("group") not in searched:
             continue
@@ -293,8 +339,9 @@ def _of_search(place: str, table: Any, config: dict[str, dict[str, Any]], search
         if transfers - {"linear_probe"}:
             yield f"{at}.group: found {row['group']}, a best subset; allowed are columns of linear_probe alone"
         if by_lbfgs:
-            found = f"found {row['group']}, a best subset, which is searched for by SGD, on {by_lbfgs[0]}"
-            yield f"{at}.group: {found}, whose probe {probes[by_lbfgs[0]]} has a solver; allowed is a probe without one"
+            target, name = next(iter(by_lbfgs.items()))
+            found = f"found {row['group']}, a best subset, which is searched for by SGD, on {target}"
+            yield f"{at}.group: {found}, whose probe {name} has a solver; allowed is a probe without one"
 
 
 def _of_transforms(place: str, table: Any, config: dict[str, dict[str, Any]]) -> Iterator[str]:

@@ -78,6 +78,22 @@ def _solver(value: str) -> str:
     return value
 
 
+def _boolean_or(word: str) -> Any:
+    """true, false, or one word."""
+
+    def check(value: Any) -> bool | str:
+        if value is True or value is False or value == word:
+            checked: bool | str = value
+            return checked
+        raise ValueError(f"allowed: true, false, {word}")
+
+    return PlainValidator(check, json_schema_input_type=bool | Literal[word])
+
+
+def _name_or_families(value: Any) -> str:
+    return "families" if isinstance(value, dict) else "name"
+
+
 def _label(value: str) -> str:
     if value.startswith("_"):
         raise ValueError("allowed: a text that does not begin with _, which would hide it from the legend")
@@ -114,6 +130,11 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(-[a-z0-9_]+)*$", max_leng
 Architecture = Annotated[str, _said("architecture")]  # rrl.trunks.architecture_names knows them
 Reference = Annotated[str, _said("name")]  # that is declared elsewhere; rrl.experiment.references looks for it
 Shots = Annotated[int | str, PlainValidator(_shots, json_schema_input_type=Count | Literal["all"])]
+ProbeOf = Annotated[
+    Annotated[Reference, Tag("name")] | Annotated[dict[Reference, Reference], Tag("families")],
+    Discriminator(_name_or_families),
+]
+DecayNorm = Annotated[bool | str, _boolean_or("published")]
 Selection = Literal["heldout", "paper"]
 Selections = Distinct[Selection]
 
@@ -208,8 +229,8 @@ class PaperTarget(Strict):
     """Training images per class, each a probe of its own; `all`: all of train."""
     transform: Photographs
     """From image to network."""
-    probe: Reference
-    """The entry of `probes` by which heads are trained."""
+    probe: ProbeOf
+    """The entry of `probes` by which heads are trained; or an entry for each family of networks, and for `others`."""
 
 
 class Target(Strict):
@@ -229,8 +250,8 @@ class Target(Strict):
     """Training images per class, each a probe of its own; `all`: all of train."""
     transform: Transform
     """From image to network."""
-    probe: Reference
-    """The entry of `probes` by which heads are trained."""
+    probe: ProbeOf
+    """The entry of `probes` by which heads are trained; or an entry for each family of networks, and for `others`."""
 
 
 class ImageTarget(Strict):
@@ -257,8 +278,8 @@ class ImageTarget(Strict):
         Discriminator(lambda value: "network" if isinstance(value, str) else "Photographs"),
     ]
     """From image to network; `network`: each network brings its own."""
-    probe: Reference
-    """The entry of `probes` by which heads are trained."""
+    probe: ProbeOf
+    """The entry of `probes` by which heads are trained; or an entry for each family of networks, and for `others`."""
 
 
 Gpus = Annotated[
@@ -290,8 +311,8 @@ class Recipe(Strict):
     """Nesterov's momentum."""
     weight_decay: NotNegative
     """Of SGD, on all weights and biases but those that `decay_norm` spares."""
-    decay_norm: bool
-    """Weight decay on batch norm too."""
+    decay_norm: DecayNorm
+    """Weight decay on batch norm too; `published`: on that of shortcuts alone (docs/workflow.md)."""
     precision: Precision
     schedule: Schedule
     """Of the learning rate."""
@@ -491,9 +512,9 @@ class Probe(HeadTraining):
     """A linear probe by SGD: the protocol of the paper."""
 
     weight_decays: Distinct[NotNegative]
-    """Of the grid; batch norm has none."""
-    batch_norm: bool
-    """Batch norm in front of the linear head."""
+    """Of the grid."""
+    batch_norm: Annotated[bool | str, _boolean_or("decayed")]
+    """Batch norm in front of the linear head; `decayed`: with weight decay on it too."""
 
 
 class LbfgsProbe(Strict):
@@ -571,8 +592,8 @@ class Finetuning(Strict):
     """Of SGD."""
     nesterov: bool
     """Nesterov's momentum."""
-    decay_norm: bool
-    """Weight decay on batch norm too."""
+    decay_norm: DecayNorm
+    """Weight decay on batch norm too; `published`: on that of shortcuts alone (docs/workflow.md)."""
     precision: Precision
     schedule: Schedule
     """Of the learning rate."""
@@ -787,7 +808,7 @@ class Config(Strict):
     checkpoints: Place
     """Folder of downloaded networks."""
     arithmetic: Literal["portable", "native"]
-    """`portable`: the same bytes on every Linux machine with AVX2; `native`: what is fastest here (docs/reruns.md)."""
+    """`portable`: the same bytes on every Linux machine with AVX2; `native`: the fastest here (docs/workflow.md)."""
     targets: dict[Name, Annotated[Target | ImageTarget | PaperTarget, Field(discriminator="dataset")]]
     """Data sets that networks are trained on or moved to."""
     recipes: dict[Name, Recipe]

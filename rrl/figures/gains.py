@@ -1,7 +1,7 @@
 """Figures of kind `gains`: what each added network gains, on the same test images.
 
 A marker is the accuracy of one representation less that of the same without its last networks (seeds 0, 1 and 2 less
-seeds 0 and 1). Its bar is the 95 % interval of the difference, by resampling the test images in pairs, as `rrl
+seeds 0 and 1). Its bar is the 95 % interval of the difference on the same test images (Tango's), as `rrl
 compare-records` has it: for these very networks. A line joins the means over seeds or windows of seeds. Where windows
 overlap, how far the markers lie apart is not a standard error.
 """
@@ -20,7 +20,7 @@ from rrl.figures.drawing import COLOURS, MARKERS, of_spread, panels
 
 NOTE = (
     "Each marker: one set of networks less the same without the last; bars: 95 % intervals of the difference on the "
-    "same test images (paired resampling), for these very networks. Lines: means. "
+    "same test images (Tango), for these very networks. Lines: means. "
 )
 WIDTH = 0.7  # that the markers of one step take
 
@@ -35,7 +35,7 @@ class Gains:
     def gain(self, after: str, before: str, shots: int | str, selection: str) -> dict[str, Any]:
         """Of two records by artifact: gain, interval in percentage points, and the number of test images."""
         if (after, before) not in self.known:
-            self.known[after, before] = compare_records(self.records[after], self.records[before])
+            self.known[after, before] = compare_records(self.records[after], [self.records[before]])
         (entry,) = (
             entry
             for entry in self.known[after, before]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rrl.probing.sweep import Heads, Sweep, logits_of_normalised
+from rrl.probing.sweep import BatchNorm, Heads, Sweep, logits_of_normalised
 
 FIRST = 3  # steps on batches of each size that are taken as they are: libraries choose and load their kernels
 
@@ -39,9 +39,7 @@ class FusedSweep(Sweep):
         if weight.dtype == torch.float32:
             self._update(group, parameters, gradients, velocities, rates)
         else:  # the fused kernel takes rates in float32 only
-            decay = self.weight_decays[group, None]
-            product.addcmul_(decay[:, :, None], weight)
-            d_bias.addcmul_(decay, bias)
+            self._decay(group, parameters, gradients)
             self._descend(parameters, gradients, velocities, -rates)
         return losses
 
@@ -51,7 +49,8 @@ class FusedSweep(Sweep):
     ) -> None:  # fmt: skip
         """torch.optim.SGD's own kernel, for one setting after the other."""
         for number, decay in enumerate(self.decays[group]):
-            for part, of_part in ((slice(0, 2), decay), (slice(2, None), 0.0)):
+            of_norm = decay if self.batch_norm == "decayed" else 0.0
+            for part, of_part in ((slice(0, 2), decay), (slice(2, None), of_norm)):
                 if parameters[part]:
                     torch._fused_sgd_(
                         [parameter[number] for parameter in parameters[part]],
@@ -107,7 +106,7 @@ class GraphedSweep:
 
 def sweep_of(
     heads: Heads, weight_decays: Sequence[float], factors: Sequence[float], momentum: float, nesterov: bool,
-    batch_norm: bool,
+    batch_norm: BatchNorm,
 ) -> Sweep | GraphedSweep:  # fmt: skip
     """The sweep for where the heads lie."""
     about = heads, weight_decays, factors, momentum, nesterov, batch_norm

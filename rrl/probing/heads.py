@@ -16,7 +16,7 @@ from rrl.bars import Bar
 from rrl.errors import UserError
 from rrl.probing.cached import Data, Order, join
 from rrl.probing.graphs import sweep_of
-from rrl.probing.sweep import Heads, evaluate, logits
+from rrl.probing.sweep import BatchNorm, Heads, evaluate, logits
 from rrl.targets.shots import first_of_each_class
 from rrl.training.randomness import generator
 from rrl.training.schedule import Schedule, learning_rates
@@ -86,12 +86,12 @@ def train_heads(
     rules: list[str],
     settings: list[Setting],
     training: HeadTraining,
-    batch_norm: bool,
+    batch_norm: BatchNorm,
 ) -> tuple[dict[str, Selection], dict[str, Any]]:
     """One training of all settings on `data`, serving every rule in `rules`; each setting starts from `head`.
 
     head : weight (C, D) and bias (C,); heads are trained in their type.
-    batch_norm : in front of the linear layer.
+    batch_norm : in front of the linear layer; "decayed": with weight decay on it too.
     Returns the selection of each rule, and curves: split -> {"correct", "loss"} -> (E, S). A split is
     evaluated only if a rule picks on it.
     """

@@ -12,7 +12,7 @@ from typing import Any
 from rrl.artifacts.logits import logits_file
 from rrl.artifacts.provenance import Job
 from rrl.artifacts.record import SELECTED_ON, entry, subject, write_record
-from rrl.command import Command, boolean, count_or_all
+from rrl.command import Command, boolean_or, count_or_all
 from rrl.probing.cached import Data, read_data
 from rrl.probing.heads import Selection, trainings, write_scores
 from rrl.training.device import multiply_by_onednn, prepare
@@ -37,7 +37,8 @@ def probe_command(stage: str, description: str | None) -> Command:
     command.card("--representation", "card of the representation")
     command.setting("--shots", count_or_all, "training images per class, each a probe of its own, or all", many=True)
     command.setting("--weight-decays", float, "weight decays of the grid", many=True)
-    command.setting("--batch-norm", boolean, "batch norm in front of the linear layer: true or false")
+    norm = "batch norm in front of the linear layer: true, false, or decayed: with weight decay on it too"
+    command.setting("--batch-norm", boolean_or("decayed"), norm)
     command.place("--threads", int, "threads of each process")
     command.place("--logits", Path, "logits to write")
     command.place("--output", Path, "record to write")

@@ -12,6 +12,7 @@ torch.optim.SGD (tested to 1e-5).
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from torch.nn.functional import batch_norm, cross_entropy
 
 from rrl.artifacts.features import CHUNK
 
+BatchNorm = bool | Literal["decayed"]
 EPSILON = 1e-5  # of torch.nn.BatchNorm1d
 STATISTICS_MOMENTUM = 0.1  # of torch.nn.BatchNorm1d
 # Weights of the heads that one product is made for: what is made of them stays in the caches.
@@ -39,7 +41,7 @@ class Heads:
     variance: Tensor
 
     @staticmethod
-    def create(weight: Tensor, bias: Tensor, settings: int, batch_norm: bool) -> "Heads":
+    def create(weight: Tensor, bias: Tensor, settings: int, batch_norm: BatchNorm) -> "Heads":
         """S copies of one initial linear layer, weight (C, D) and bias (C,), in its type and on its device."""
         depth = weight.shape[1]
         return Heads(
@@ -100,12 +102,13 @@ class Sweep:
     """Stochastic gradient descent on the heads of all settings at once.
 
     weight_decays, factors : one per setting; the learning rate of a step is its rate times the factor.
-    Weight decay is on weight and bias of the linear layer, not on the batch norm (protocol of the paper).
+    Weight decay is on weight and bias of the linear layer (protocol of the paper), with batch_norm "decayed" on scale
+    and shift of the batch norm too.
     """
 
     def __init__(
         self, heads: Heads, weight_decays: Sequence[float], factors: Sequence[float], momentum: float, nesterov: bool,
-        batch_norm: bool,
+        batch_norm: BatchNorm,
     ):  # fmt: skip
         self.heads = heads
         self.decays = list(weight_decays)
@@ -147,12 +150,17 @@ class Sweep:
             gradients += [(product * weight).sum(1), (d_bias[:, None] @ weight).squeeze(1)]
             parameters += [scale, shift]
             product.mul_(scale[:, None]).addcmul_(d_bias[:, :, None], shift[:, None])
-        decay = self.weight_decays[group, None]
-        product.addcmul_(decay[:, :, None], weight)
-        d_bias.addcmul_(decay, bias)
+        self._decay(group, parameters, gradients)
         velocities = [velocity[group] for velocity in self.velocities]
         self._descend(parameters, gradients, velocities, -rate * self.factors[group])
         return losses
+
+    def _decay(self, group: slice, parameters: list[Tensor], gradients: list[Tensor]) -> None:
+        decay = self.weight_decays[group, None]
+        gradients[0].addcmul_(decay[:, :, None], parameters[0])
+        rest = slice(1, None if self.batch_norm == "decayed" else 2)
+        for parameter, gradient in zip(parameters[rest], gradients[rest], strict=True):
+            gradient.addcmul_(decay, parameter)
 
     def _descend(
         self, parameters: list[Tensor], gradients: list[Tensor], velocities: list[Tensor], rates: Tensor

@@ -14,10 +14,10 @@ from rrl.artifacts.files import canonical_json, read_json
 from rrl.artifacts.provenance import Card, read_card
 from rrl.cells import Cell, column_label, label, parameters_text, summarise
 from rrl.errors import UserError
-from rrl.experiment.plan import Plan, Planned
+from rrl.experiment.plan import Plan, Planned, behind
 from rrl.experiment.schema import Column, Row, Table
 from rrl.progress import CURRENT, STALE, Progress
-from rrl.show import entry_of, results_of, without_grid
+from rrl.show import entry_of, remarks, results_of, without_grid
 from rrl.why import card_path
 
 DAMAGED = "damaged"
@@ -176,6 +176,7 @@ def _artifact(artifacts: Artifacts, job: Planned, pool: Pool, places: dict[str, 
     found |= {"facts": pool.place(_small(facts)), "key": about["key"], "digest": about["digest"]}
     if results := [_result(result, pool) for result in results_of(card)]:
         found["results"] = results
+        found["remarks"] = remarks(job.artifact, results, behind(job.inputs))
     return found | _run(card, pool)
 
 

@@ -247,7 +247,7 @@ for (const figure of document.querySelectorAll("figure")) new Zoom(figure);
 
 const interval = ([low, high], factor = 100) => `[${(factor * low).toFixed(1)}, ${(factor * high).toFixed(1)}]`;
 
-/** Accuracies of a record, a row for each number of shots and selection rule. */
+/** Accuracies of a record, a row for each number of shots and selection rule; below, what is to be known of them. */
 function accuracies(name) {
   const columns = [["trained on", false], ["selection", false], ["top-1, %", true], ["95 % interval", true],
     ["val top-1, %", true], ["picked on", false], ["picked", false], ["train", true], ["val", true], ["test", true]];
@@ -258,7 +258,10 @@ function accuracies(name) {
     result.selected_on, Array.isArray(result.selected) ? "see the members" : long(pickedWords(result.selected)),
     ...["n_train", "n_val", "n_test"].map((count) => [grouped(result[count]), result[count]]),
   ]);
-  return table("Accuracies", columns, rows);
+  const picks = ARTIFACTS[name].results.map((result) =>
+    `${shotsText(result.shots)}, ${result.selection}: ${result.picked_from}.`);
+  return [table("Accuracies", columns, rows),
+    ...[...picks, ...ARTIFACTS[name].remarks].map((text) => element("p", {}, text))];
 }
 
 /** The accuracy of the picked setting over its epochs. */
@@ -414,7 +417,7 @@ function artifactPage(name) {
   }
   shown.push(...about(name));
   if (of.results) {
-    shown.push(element("h2", {}, "Accuracies"), accuracies(name), ...membersPicked(name));
+    shown.push(element("h2", {}, "Accuracies"), ...accuracies(name), ...membersPicked(name));
     const grids = of.results.filter((result) => result.grid).map(grid);
     if (grids.length) shown.push(element("h2", {}, "Settings tried"), ...grids);
   }

@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +18,17 @@ from rrl.training.processes import Processes
 from rrl.training.schedule import Schedule, learning_rates
 from rrl.training.training_state import Group, Position, Unsaved
 
+DecayNorm = bool | Literal["published"]
 SECONDS_PER_LINE = 600.0  # of a log, in epochs that take longer
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained by SGD. `decay_norm`: weight decay on normalisation layers too. `precision`: of
-    products and convolutions, float32, tf32 or bfloat16; weights, gradients and the loss are float32."""
+    """How a network is trained by SGD.
+
+    decay_norm : weight decay on normalisation layers too; "published": on those without `bn` in their name.
+    precision : of products and convolutions, float32, tf32 or bfloat16; weights, gradients and the loss are float32.
+    """
 
     epochs: int
     batch_size: int
@@ -31,7 +36,7 @@ class Recipe:
     momentum: float
     nesterov: bool
     weight_decay: float
-    decay_norm: bool
+    decay_norm: DecayNorm
     schedule: Schedule
     precision: str = "float32"
 
@@ -43,7 +48,7 @@ RECIPE_FLAGS = {
     "momentum": "momentum of SGD",
     "nesterov": "true or false",
     "weight_decay": "L2 penalty of SGD",
-    "decay_norm": "weight decay on normalisation layers too: true or false",
+    "decay_norm": "weight decay on normalisation layers: true, false, or published: those without bn in their names",
     "schedule": "learning-rate schedule, JSON",
     "precision": PRECISION,
 }
@@ -183,13 +188,21 @@ def descend(
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[tuple[list[Tensor], float]]:
-    """Parameters and their weight decay, in two groups: those of normalisation layers may be spared."""
+    """Parameters and their weight decay, in two groups: those of normalisation layers may be spared.
+
+    "published" spares what has `bn` in its name, which in a ResNet leaves decay on the batch norm of its shortcuts
+    (`downsample.1`), and in a vision transformer on every layer norm. Source: optimizer_config in src/utils.py of
+    github.com/TjuJianyu/RRL.
+    """
     norms = {
         id(parameter)
         for module in network.modules()
         if isinstance(module, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm)
         for parameter in module.parameters()
     }
-    spared: list[Tensor] = [p for p in network.parameters() if id(p) in norms and not recipe.decay_norm]
-    decayed: list[Tensor] = [p for p in network.parameters() if id(p) not in norms or recipe.decay_norm]
+    spared: list[Tensor] = []
+    decayed: list[Tensor] = []
+    for name, parameter in network.named_parameters():
+        sparing = "bn" in name if recipe.decay_norm == "published" else id(parameter) in norms and not recipe.decay_norm
+        (spared if sparing else decayed).append(parameter)
     return [(decayed, recipe.weight_decay)] + ([(spared, 0.0)] if spared else [])

@@ -37,6 +37,7 @@ class Checkpoint(BaseModel):
     files: Annotated[list[str], Field(min_length=1)]
     sources: Annotated[list[str], Field(min_length=1)]
     archive: bool
+    trained_on: Literal["imagenet", "imagenet-21k", "instagram"]
     licence: str
 
 

@@ -3,7 +3,8 @@
     python -m tests.helpers.kills --kills 500 --seed 1
 
 Most kills are aimed: they wait until a stage writes (inotify tells), and strike some milliseconds later. Each stage is
-hit so often; the others strike at any moment. A kill is of the whole group of processes, or of one job alone.
+hit so often; the others strike at any moment. A kill is of the whole group of processes, of one job, or of the fork
+server, and with it of the forks of all jobs, which then start anew.
 Prints how often each stage was hit while it was writing: something of its artifact was there, but not all.
 """
 
@@ -30,6 +31,7 @@ import h5py
 import psutil
 
 from tests.helpers.clones import copy_clone, snakemake
+from workflow.fork_server import SERVE
 
 ROOT = "results/tiny"
 SECONDS = 600  # that a run may take
@@ -171,20 +173,29 @@ class Harness:
         if artifact is not None:
             self.hits[self.stages[artifact]] += 1
             jobs = [job for job in jobs if f"{ROOT}/{artifact}.json" in job.cmdline()]
-        kind = self.random.choice(["one job", "group"]) if jobs else "group"
+        servers = self.servers(process)
+        kind = self.random.choice(["one job", "group", *(["server"] if servers else [])]) if jobs else "group"
         if kind == "group":
             os.killpg(process.pid, signal.SIGKILL)
         else:
-            self.random.choice(jobs).kill()
+            self.random.choice(jobs if kind == "one job" else servers).kill()
             os.killpg(process.pid, signal.SIGCONT)
         process.wait(SECONDS)
         self.kinds[kind] += 1
 
     def jobs(self, process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-        """The stages that run now."""
+        """The stages that run now. A fork has the command line of the server, and dies with the process that asked."""
+        return [job for job, line in self.below(process) if " -m rrl." in " ".join(line[:5]) and "python" in line[0]]
+
+    def servers(self, process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+        """The fork server, without its forks."""
+        found = [server for server, line in self.below(process) if SERVE in line]
+        return [server for server in found if server.parent() not in found]
+
+    def below(self, process: subprocess.Popen[bytes]) -> list[tuple[psutil.Process, list[str]]]:
+        """The processes of the run and their command lines."""
         below = psutil.Process(process.pid).children(recursive=True)
-        lines = [(job, job.info["cmdline"] or []) for job in psutil.process_iter(["cmdline"]) if job in below]
-        return [job for job, line in lines if line[1:2] == ["-m"] and line[2].startswith("rrl.")]
+        return [(of, of.info["cmdline"] or []) for of in psutil.process_iter(["cmdline"]) if of in below]
 
     def stop_writing(self, process: subprocess.Popen[bytes], aims: set[str]) -> str | None:
         """Stops all processes while an artifact of one of these stages is being written, some milliseconds after a

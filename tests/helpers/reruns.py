@@ -466,6 +466,7 @@ MODULES = {
     "averaged_head": "averaged_head",
     "bars": "image_target pretrain random_network distill extract probe lbfgs_probe best_subset finetune two_stage",
     "best_subset": "best_subset",
+    "caveats": "",
     "cells": "table figure",
     "cli": "",
     "claims": "",

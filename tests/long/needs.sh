@@ -30,6 +30,17 @@ if ! has_chromium; then
     }
 fi
 
+# A processor of another vendor, by CPUID that faults or by QEMU: without them tests/long/test_other_processors.py skips.
+if [ "$(uname -sm)" = "Linux x86_64" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    lacking=()
+    command -v cc >/dev/null || lacking+=(gcc libc6-dev)
+    command -v qemu-x86_64 >/dev/null || grep -q cpuid_fault /proc/cpuinfo || lacking+=(qemu-user)
+    if [ "${#lacking[@]}" != 0 ]; then
+        echo "Installing ${lacking[*]} ..."
+        { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${lacking[@]}" >/dev/null; } || true
+    fi
+fi
+
 # A disk that can be filled: mounting one takes root, or a user namespace.
 if [ "$(id -u)" != 0 ] && ! unshare --map-root-user --mount true 2>/dev/null; then
     echo "Error: tests/long/test_full_disk.py mounts a small disk, for which this user needs root or user namespaces" \

@@ -37,6 +37,10 @@ def test_training() -> None:
     assert len(found) == 5
 
 
+def test_arithmetic() -> None:
+    assert len(rows("arithmetic", "--rounds", "1", "--steps", "1")) == 4  # a training step and a probe of two networks
+
+
 def test_workflow(tmp_path: Path) -> None:
     config = str(CLONE / "workflow/config/tiny.yaml")
     options = ["--config", config, "--growth", "--rounds", "1", "--skip-tiny"]

@@ -36,6 +36,11 @@ def start(folder: Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+def snakemake(process: subprocess.Popen[str]) -> psutil.Process:
+    (found,) = [child for child in psutil.Process(process.pid).children() if "snakemake" in child.cmdline()]
+    return found
+
+
 def trains(folder: Path) -> bool:
     log = folder / "results/tiny/logs/pretrain/erm-s0.log"
     return log.exists() and "epoch 3/" in log.read_text()
@@ -57,8 +62,7 @@ def test_after_snakemake_alone_was_killed_it_waits_for_its_job(clone: Path) -> N
     """The job lives on and writes the same files."""
     process = start(clone)
     until(lambda: trains(clone))
-    for child in psutil.Process(process.pid).children():
-        child.kill()  # snakemake, and nothing below it
+    snakemake(process).kill()  # and nothing below it
     process.wait()
     log = (clone / "results/tiny/logs/pretrain/erm-s0.log").read_text()
     assert f"epoch {EPOCHS}/{EPOCHS}" not in log
@@ -87,8 +91,7 @@ def test_a_run_that_is_alive_is_left_alone(clone: Path) -> None:
     until(lambda: trains(clone))
     second = start(clone)
     output = second.communicate()[0]
-    (snakemake,) = psutil.Process(process.pid).children()
-    assert second.returncode == 1 and output == already(clone, snakemake.pid)
+    assert second.returncode == 1 and output == already(clone, snakemake(process).pid)
     assert process.poll() is None
     assert process.wait() == 0, process.communicate()[0]
 
@@ -132,8 +135,7 @@ def test_sigterm_while_a_lock_is_held_is_heard_when_it_is_free() -> None:
 def test_sigterm_ends_it_when_its_jobs_have(clone: Path) -> None:
     process = start(clone)
     until(lambda: trains(clone))
-    (snakemake,) = psutil.Process(process.pid).children()
-    snakemake.terminate()
+    snakemake(process).terminate()
     output = process.communicate()[0]
     assert "Traceback" not in output and "Will exit after finishing currently running jobs" in output
     assert (clone / NETWORK).exists()

@@ -315,7 +315,7 @@ def test_the_record_is_read_as_others_are(tmp_path: Path) -> None:
     record = searched(tmp_path, representation, ["all"])
     both = searched(tmp_path, representation, ["all"], stage=probe)
     assert entry_of(both, "heldout")["val_top1"] <= entry(record)["val_top1"]
-    (compared,) = [one for one in compare_records(record, both) if one["selection"] == "heldout"]
+    (compared,) = [one for one in compare_records(record, [both]) if one["selection"] == "heldout"]
     assert compared["difference"] == pytest.approx(entry(record)["top1"] - entry_of(both, "heldout")["top1"])
     shown = "\n".join(lines(describe(card_of(tmp_path / "logits/made-up/all/best_subset.h5"))))
     assert "made by rrl.best_subset" in shown and "members [first-s0, second-s0]" in shown

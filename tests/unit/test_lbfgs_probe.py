@@ -341,7 +341,7 @@ def test_the_record_is_read_as_others_are(tmp_path: Path, capsys: pytest.Capture
         "--representation", str(representation), *flags(settings), "--arithmetic", NATIVE, "--threads", "1", "--output", str(sgd),
         "--logits", str(tmp_path / "logits/made-up/all/sgd.h5"), "--input-keys", key, "--code-version", code_version("probe"),
     ])  # fmt: skip
-    for compared in compare_records(record, read_card(sgd)):
+    for compared in compare_records(record, [read_card(sgd)]):
         assert abs(compared["difference"]) < 0.1
     output = tmp_path / "records/made-up/twice/ensemble.json"
     ensemble.main([

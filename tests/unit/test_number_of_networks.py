@@ -44,7 +44,7 @@ def test_gains_are_those_of_the_records_on_the_same_images(tiny: Path) -> None:
         )
         (entry,) = [
             entry
-            for entry in compare_records(after, before)
+            for entry in compare_records(after, [before])
             if (entry["shots"], entry["selection"]) == (str(point["shots"]), "heldout")
         ]
         assert point["gain"] == pytest.approx(100 * entry["difference"])

@@ -1,18 +1,16 @@
-"""The seven protocols of the paper against plain PyTorch loops: shrunk in size, not in kind.
+"""The protocols of the paper against plain PyTorch loops: shrunk in size, not in kind.
 
 PUBLISHED holds what the paper's code does. Each protocol is trained here with torch.nn, torch.optim.SGD and
 torch's schedulers, for 20 steps or more in float64, and by our code; parameters must agree to 1e-9.
 
 Where we differ from the published code, and why:
-- Weight decay in fine-tuning spares every batch norm. Theirs spares parameters with "bn" in their name, which
-  misses the batch norm of shortcuts, `downsample.1`: an accident of naming.
 - The second stage has no batch norm in front of the averaged heads. Their script for CIFAR puts a fresh one
   there for four or more networks; the logits are then no longer the mean of the networks' logits.
 - The second stage has a constant learning rate, so nothing changes in its 20 steps.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pytest
@@ -21,6 +19,7 @@ import yaml
 from torch import Tensor, nn
 
 from rrl.experiment.config import load_config
+from rrl.experiment.plan import Plan
 from rrl.experiment.runs import setting_name
 from rrl.experiment.schema import Finetuning
 from rrl.probing import heads
@@ -48,13 +47,21 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "batch_size": 256, "epochs": 28, "learning_rate": 0.01, "weight_decay": [1e-6, 1e-5, 1e-4],
         "momentum": 0.9, "nesterov": True, "schedule": STEP, "batch_norm": True,
     },
+    "probe SEER-ImageNet": {
+        "batch_size": 256, "epochs": 28, "learning_rate": 0.01, "weight_decay": [5e-4],
+        "momentum": 0.9, "nesterov": True, "schedule": STEP, "batch_norm": "decayed",
+    },
+    "probe SEER-CIFAR": {
+        "batch_size": 256, "epochs": 28, "learning_rate": 0.01, "weight_decay": [5e-4, 1e-3, 5e-3, 1e-2],
+        "momentum": 0.9, "nesterov": True, "schedule": STEP, "batch_norm": True,
+    },
     "fine-tune CIFAR": {
         "batch_size": 256, "epochs": 100, "learning_rate": 0.01, "weight_decay": [0, 1e-5, 1e-4, 5e-4], "momentum": 0.9,
-        "nesterov": False, "schedule": COSINE, "decay_norm": False,
+        "nesterov": False, "schedule": COSINE, "decay_norm": "published",
     },
     "fine-tune iNaturalist": {
         "batch_size": 256, "epochs": 50, "learning_rate": 0.05, "weight_decay": [1e-6, 1e-5, 1e-4], "momentum": 0.9,
-        "nesterov": False, "schedule": COSINE, "decay_norm": False,
+        "nesterov": False, "schedule": COSINE, "decay_norm": "published",
     },
     "two-stage CIFAR": {
         "batch_size": 256, "epochs": 2, "learning_rate": 0.001, "weight_decay": [0, 1e-5, 1e-4, 5e-4], "momentum": 0.9,
@@ -67,7 +74,9 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-TARGET = {"CIFAR": "cifar", "iNaturalist": "inaturalist18"}
+TARGET = {
+    "CIFAR": "cifar", "iNaturalist": "inaturalist18", "SEER-ImageNet": "seer_imagenet", "SEER-CIFAR": "seer_cifar"
+}  # fmt: skip
 
 
 def declared(protocol: str) -> dict[str, Any]:
@@ -162,10 +171,29 @@ def images() -> list[tuple[Tensor, Tensor]]:
     return list(zip(x.split(8), y.split(8), strict=True))  # the last batch is smaller
 
 
-@pytest.mark.parametrize("protocol", [name for name in PUBLISHED if "pretrain" in name or "fine-tune" in name])
+def test_heads_on_seer_are_trained_by_their_own_probes() -> None:
+    plan = Plan(CONFIG, {"data": {}})
+    for name, target, probe in (
+        ("seer_32-s0", "imagenet", "seer_imagenet"), ("seer_cat4", "imagenet", "seer_imagenet"),
+        ("seer_cat2", "cifar10", "seer_cifar"), ("seer_256-s0", "cifar100", "seer_cifar"),
+        ("seer_64-s0", "inaturalist18", "inaturalist18"), ("swav_cat7", "imagenet", "imagenet"),
+        ("cat10", "cifar100", "cifar"), ("wide4-s0.0-2048", "cifar10", "cifar"),
+    ):  # fmt: skip
+        settings = plan.record(target, name, "linear_probe").settings
+        expected = {"shots": ["all"], **CONFIG.probes[probe].model_dump()}
+        assert {key: settings[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("protocol", "decay_norm"),
+    [
+        *[(name, of["decay_norm"]) for name, of in PUBLISHED.items() if "decay_norm" in of],
+        ("fine-tune CIFAR", False),
+    ],
+)
 @pytest.mark.parametrize("arch", ["resnet8", "2xresnet8"])
-def test_networks_are_trained_as_published(protocol: str, arch: str) -> None:
-    published = PUBLISHED[protocol]
+def test_networks_are_trained_as_published(protocol: str, decay_norm: bool | str, arch: str) -> None:
+    published = PUBLISHED[protocol] | {"decay_norm": decay_norm}
     data = images()
     epochs, milestones = 6, [2, 4]
     decays = published["weight_decay"] if isinstance(published["weight_decay"], list) else [published["weight_decay"]]
@@ -189,7 +217,9 @@ def test_networks_are_trained_as_published(protocol: str, arch: str) -> None:
         )
 
         norm = [p for module in plain.modules() if isinstance(module, nn.BatchNorm2d) for p in module.parameters()]
-        spared = set() if published["decay_norm"] else {id(p) for p in norm}
+        named = [p for name, p in plain.named_parameters() if "bn" in name]
+        spared = {id(p) for p in {True: [], False: norm, "published": named}[decay_norm]}
+        assert len(named) < len(norm)  # shortcuts
         groups = [
             {"params": [p for p in plain.parameters() if id(p) not in spared], "weight_decay": decay},
             {"params": [p for p in plain.parameters() if id(p) in spared], "weight_decay": 0.0},
@@ -238,7 +268,8 @@ def test_heads_are_trained_as_published(protocol: str, monkeypatch: pytest.Monke
         norm = nn.BatchNorm1d(D).double() if published["batch_norm"] else nn.Identity()
         head = nn.Sequential(norm, linear)
         groups = [{"params": list(linear.parameters()), "weight_decay": setting.weight_decay}]
-        groups += [{"params": list(norm.parameters()), "weight_decay": 0.0}] if published["batch_norm"] else []
+        decay = setting.weight_decay if published["batch_norm"] == "decayed" else 0.0
+        groups += [{"params": list(norm.parameters()), "weight_decay": decay}] if published["batch_norm"] else []
         plain = Plain(published, epochs, [8, 16, 24])
         rates = plain.train(head, groups, lambda epoch: ((x[chosen], y[chosen]) for chosen in passes[epoch]))
         assert enough(rates, protocol)
@@ -251,14 +282,24 @@ def test_heads_are_trained_as_published(protocol: str, monkeypatch: pytest.Monke
             torch.testing.assert_close(a, b, atol=1e-9, rtol=0)
 
 
-def test_the_difference_to_the_published_weight_decay_is_the_batch_norm_of_shortcuts() -> None:
-    network = Network(build_trunk("resnet50"), 10)
+@pytest.mark.parametrize(
+    ("arch", "left"), [("resnet50", ".downsample.1."), ("resnet152", ".downsample.1."), ("vit_b16", "norm")]
+)
+def test_published_weight_decay_is_on_what_has_no_bn_in_its_name(arch: str, left: str) -> None:
+    """Of a ResNet that is the batch norm of shortcuts, of a vision transformer every layer norm."""
+    with torch.device("meta"):
+        network = Network(build_trunk(arch), 10)
     named = {id(parameter): name for name, parameter in network.named_parameters()}
-    published = PUBLISHED["fine-tune CIFAR"]
-    own = {field.name: published[field.name] for field in fields(Recipe) if field.name in published}
-    (decayed, decay), (spared, none) = parameter_groups(network, replace(Recipe(**own), weight_decay=1e-4))
-    assert (decay, none) == (1e-4, 0.0)
-    ours = {named[id(parameter)] for parameter in spared}
-    theirs = {name for name in named.values() if "bn" in name}
-    assert theirs < ours and all(".downsample.1." in name for name in ours - theirs)
-    assert "head.bias" in {named[id(parameter)] for parameter in decayed}
+
+    def names(decay_norm: bool | str) -> list[set[str]]:
+        own = {**PUBLISHED["fine-tune CIFAR"], "weight_decay": 1e-4, "decay_norm": decay_norm}
+        recipe = Recipe(**{field.name: own[field.name] for field in fields(Recipe) if field.name in own})
+        groups = parameter_groups(network, recipe)
+        assert [decay for _, decay in groups] == [1e-4, 0.0][: len(groups)]
+        return [{named[id(parameter)] for parameter in parameters} for parameters, _ in groups]
+
+    (everything,), (decayed, spared), (published, *rest) = names(True), names(False), names("published")
+    assert decayed | spared == everything == set(named.values())
+    assert published.union(*rest) == everything and {name for name in everything if "bn" in name} == set().union(*rest)
+    assert decayed < published and all(left in name for name in published - decayed)
+    assert "head.bias" in decayed

@@ -11,7 +11,7 @@ from rrl.errors import UserError
 from rrl.probing.cached import Data
 from rrl.probing.graphs import FusedSweep
 from rrl.probing.heads import HeadTraining, Selection, Setting, initial_head, train_heads, trainings
-from rrl.probing.sweep import GROUP, Heads, Sweep, evaluate, logits
+from rrl.probing.sweep import GROUP, BatchNorm, Heads, Sweep, evaluate, logits
 from rrl.targets.shots import first_of_each_class
 from rrl.training.randomness import generator
 from rrl.training.schedule import learning_rates
@@ -35,11 +35,11 @@ def one_by_one(
     rate: float,
     decay: float,
     weight: torch.Tensor,
-    batch_norm: bool,
+    batch_norm: BatchNorm,
     momentum: float,
     nesterov: bool,
 ) -> nn.Sequential:
-    """The protocol in plain PyTorch: decay on the linear layer, none on the batch norm."""
+    """The protocol in plain PyTorch: decay on the linear layer, on the batch norm if "decayed"."""
     linear = nn.Linear(D, C)
     with torch.no_grad():
         linear.weight.copy_(weight)
@@ -48,7 +48,7 @@ def one_by_one(
     head = nn.Sequential(norm, linear)
     groups = [{"params": linear.parameters(), "weight_decay": decay}]
     if batch_norm:
-        groups.append({"params": norm.parameters(), "weight_decay": 0.0})
+        groups.append({"params": norm.parameters(), "weight_decay": decay if batch_norm == "decayed" else 0.0})
     optimizer = torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov)
     for factor, chosen in zip(rates, batches, strict=True):
         for group in optimizer.param_groups:
@@ -60,11 +60,16 @@ def one_by_one(
 
 
 @pytest.mark.parametrize("group", [10**6, 2 * C * D, 1], ids=["together", "in pairs", "alone"])
-@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("batch_norm", [True, False, "decayed"])
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.9, True), (0.9, False), (0.0, False)])
 @pytest.mark.parametrize("kind", [Sweep, FusedSweep])
 def test_sweep_equals_training_one_by_one(
-    kind: type[Sweep], batch_norm: bool, momentum: float, nesterov: bool, group: int, monkeypatch: pytest.MonkeyPatch
+    kind: type[Sweep],
+    batch_norm: BatchNorm,
+    momentum: float,
+    nesterov: bool,
+    group: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(GROUP, "cpu", group)
     x, y = made_up()
@@ -104,7 +109,7 @@ def test_large_heads_are_multiplied_alone_with_the_same_logits(classes: int, mon
     torch.testing.assert_close(together[:, 1], norm @ heads.weight[1].T + heads.bias[1], atol=1e-4, rtol=1e-5)
 
 
-@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("batch_norm", [True, False, "decayed"])
 def test_steps_of_a_gpu_are_those_of_a_cpu_in_float64(batch_norm: bool) -> None:
     x, y = (part.double() if part.is_floating_point() else part for part in made_up())
     weight = torch.randn(C, D, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

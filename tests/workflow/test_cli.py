@@ -13,13 +13,12 @@ import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from scipy.stats import binomtest, norm
 
 from rrl.artifacts.logits import read_logits
 from rrl.artifacts.provenance import read_card
 from rrl.cli import main
 from rrl.targets.image_sources import open_source
-from rrl.uncertainty import interval, mcnemar, paired_interval
+from rrl.uncertainty import paired_interval
 from tests.helpers.clones import duplicate, edited
 
 
@@ -118,37 +117,6 @@ def test_claims_do_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_interval_of_an_accuracy() -> None:
-    """Wilson's formula, written out."""
-    for top1, images in ((0.5, 10), (0.903, 5000), (1.0, 30), (0.0, 30)):
-        z, p = norm.ppf(0.975), round(top1 * images) / images
-        centre, half = p + z**2 / (2 * images), z * np.sqrt(p * (1 - p) / images + z**2 / (4 * images**2))
-        expected = [(centre + sign * half) / (1 + z**2 / images) for sign in (-1, 1)]
-        assert interval(top1, images) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("images", [1, 7, 100, 999])
-def test_interval_is_that_of_scipy_to_the_last_bit(images: int) -> None:
-    for correct in range(images + 1):
-        found = binomtest(correct, images).proportion_ci(0.95, method="wilson")
-        assert interval(correct / images, images) == (found.low, found.high)
-
-
-def test_mcnemar_is_exact() -> None:
-    assert mcnemar(10, 2) == pytest.approx(2 * (1 + 12 + 66) / 2**12)
-    assert mcnemar(0, 0) == mcnemar(7, 7) == 1
-
-
-def test_paired_interval_is_that_of_resampled_images() -> None:
-    random = np.random.default_rng(1)
-    first = random.random(400) < 0.8
-    second = np.where(random.random(400) < 0.9, first, random.random(400) < 0.5)
-    drawn = random.integers(0, 400, (4000, 400))
-    differences = first[drawn].mean(1) - second[drawn].mean(1)
-    assert paired_interval(first, second) == pytest.approx(np.percentile(differences, [2.5, 97.5]), abs=0.006)
-    assert paired_interval(first, first) == (0, 0)
-
-
 def test_a_record_is_shown_with_all_that_is_behind_it(root: Path) -> None:
     about = json.loads(call("show", root / "records/mnist/cat2/linear_probe.json", "--json").output)
     assert about["facts"]["members"] == ["erm-s0", "erm-s1"] and about["settings"]["weight_decays"] == [0.0, 0.01]
@@ -163,6 +131,11 @@ def test_a_record_is_shown_with_all_that_is_behind_it(root: Path) -> None:
     text = call("show", root / "records/mnist/cat2/linear_probe.json").output
     first = about["results"][0]
     assert f"shots 5, heldout: top-1 {100 * first['top1']:.2f} %, 95 % interval " in text
+    found = re.search(
+        r"picked on val: {[^}]+}; val top-1 (\d+\.\d\d) %; best of 2 settings x (\d) epochs on val, so", text
+    )
+    assert found and found[1] == f"{100 * first['val_top1']:.2f}" and int(found[2]) == about["settings"]["epochs"]
+    assert "so test is optimistic\n" in text and about["remarks"] == []
     assert "from networks/erm-s1, made by rrl.pretrain" in text and "weight_decays [0.0, 0.01]" in text
 
 
@@ -228,6 +201,23 @@ def test_records_are_compared_on_the_same_images(root: Path) -> None:
     assert low <= entry["difference"] <= high and 0 <= entry["mcnemar_p"] <= 1
     text = call("compare-records", *paths).output
     assert re.search(r"A \d+\.\d\d %, B \d+\.\d\d %; A - B [+-]\d+\.\d\d points, 95 % interval", text)
+    assert entry["difference_interval"] == list(paired_interval(*entry["right_alone"], 4700))
+
+
+def test_a_record_is_compared_with_the_mean_of_others(root: Path) -> None:
+    paths = [root / f"records/mnist/{name}/linear_probe.json" for name in ("cat2", "erm-s0", "erm-s1")]
+    several = json.loads(call("compare-records", *paths, "--json").output)
+    alone = [json.loads(call("compare-records", paths[0], path, "--json").output) for path in paths[1:]]
+    for entry, *of in zip(several, *alone, strict=True):
+        assert entry["top1"] == [of[0]["top1"][0], *(one["top1"][1] for one in of)]
+        assert entry["difference"] == pytest.approx(np.mean([one["difference"] for one in of]))
+        low, high = entry["difference_interval"]
+        assert low < entry["difference"] < high
+    text = call("compare-records", *paths).output
+    assert re.search(
+        r"A [\d.]+ %, B1 [\d.]+ %, B2 [\d.]+ %; A - mean of B1 to B2 [+-][\d.]+ points, 95 % interval", text
+    )
+    assert "McNemar" not in text and text.startswith("A: records/mnist/cat2/linear_probe\nB1: records/mnist/erm-s0/")
 
 
 @pytest.mark.parametrize(

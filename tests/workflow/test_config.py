@@ -68,6 +68,19 @@ def searched_by_lbfgs(content: Any) -> None:
     content["tables"]["table2"]["rows"][0]["group"] = "best"
 
 
+def two_probes(family: str, probe: Any) -> Any:
+    """A change: heads on one family have another probe than on the rest, and one row has networks of both."""
+
+    def change(content: Any) -> None:
+        content["probes"]["new"] = probe
+        content["networks"].setdefault(family, content["networks"]["erm"])
+        content["targets"]["mnist"]["probe"] = {"others": "tiny", family: "new"}
+        content["representations"]["both"] = {"members": ["erm-s0", "random-s0"]}
+        content["tables"]["table2"]["rows"][0] = {"method": "BOTH", "group": "both", "ensemble": False}
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -90,6 +103,15 @@ def searched_by_lbfgs(content: Any) -> None:
         (put("probes", "tiny", "schedule", {"name": "step", "factor": 1}), "probes.tiny.schedule.milestones: missing"),
         (put("targets", "mnist", "shots", [5, "most"]), "targets.mnist.shots[1]: found 'most'; allowed: a whole number"),
         (put("targets", "mnist", "probe", "tini"), "targets.mnist.probe: found 'tini'; did you mean tiny? allowed: tiny"),
+        (put("targets", "mnist", "probe", {"erm": "tiny"}), "targets.mnist.probe.others: missing; this key is required"),
+        (put("targets", "mnist", "probe", {"others": "tini"}), "targets.mnist.probe.others: found 'tini'; did you mean tiny?"),
+        (put("targets", "mnist", "probe", {"others": "tiny", "em": "tiny"}), "targets.mnist.probe: found 'em'; did you mean erm?"),
+        (two_probes("erm", LBFGS), "targets.mnist.probe: found tiny, new; allowed are probes that all have a solver, or none"),
+        (two_probes("erm", TINY["probes"]["tiny"]), "tables.table2.rows[0].group: found both, of families whose probes on mnist differ (erm: new, random: tiny)"),
+        (two_probes("others", TINY["probes"]["tiny"]), "networks.others: found name 'others', which stands for other"),
+        (put("recipes", "erm", "decay_norm", "publish"), "recipes.erm.decay_norm: found 'publish'; allowed: true, false, published"),
+        (put("finetunings", "tiny", "decay_norm", 0), "finetunings.tiny.decay_norm: found 0; allowed: true, false, published"),
+        (put("probes", "tiny", "batch_norm", "published"), "probes.tiny.batch_norm: found 'published'; allowed: true, false, decayed"),
         (put("networks", "erm", "target", "imagenet"), "networks.erm.target: found 'imagenet'; allowed: fashion-source"),
         (put("networks", "erm", "recipe", "x"), "networks.erm.recipe: found 'x'; allowed: erm"),
         (put("networks", "new", {"origin": "download", "checkpoint": "supervised-resnet5", "seeds": [0]}), "networks.new.checkpoint: found 'supervised-resnet5'; did you mean supervised-resnet50?"),
