@@ -168,7 +168,7 @@ def test_blocks_that_only_one_of_the_two_has_are_no_pairs() -> None:
     """Seeds 20 to 22 of ERM are no whole block: CAT4 has nothing there."""
     content = copy.deepcopy(CONTENT)
     content["networks"]["erm"]["seeds"] = [*range(20), 200, 201, 202]
-    content["claims"] = {"one": content["claims"]["concatenation"] | {"pairs": [[method("cat4"), method("erm")]]}}
+    content["claims"] = {"one": content["claims"]["same-size"] | {"pairs": [[method("cat4"), method("erm")]]}}
     plan = Plan(load_config(content, []), PINS)
     (first, *_) = only(plan, accuracies(plan, lambda name, _: 0.7 + 0.1 * ("cat" in name))).comparisons
     assert first.verdict == UNDECIDED
