@@ -44,6 +44,7 @@ SERVED = {
     "format": "rrl",
     "files": ["smoke.pth.tar"],
     "archive": False,
+    "trained_on": "imagenet",
     "licence": "none",
 }
 

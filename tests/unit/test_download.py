@@ -140,7 +140,13 @@ def drive(site: Site, registry: dict[str, Checkpoint], monkeypatch: pytest.Monke
 
 def entry(files: list[str], *sources: str, archive: bool = False) -> Checkpoint:
     return Checkpoint(
-        arch="resnet50", format="rrl", files=files, sources=list(sources), archive=archive, licence="none"
+        arch="resnet50",
+        format="rrl",
+        files=files,
+        sources=list(sources),
+        archive=archive,
+        trained_on="imagenet",
+        licence="none",
     )
 
 

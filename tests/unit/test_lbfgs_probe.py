@@ -16,7 +16,7 @@ import yaml
 from torch import Tensor, nn
 
 from rrl import ensemble, lbfgs_probe, probe
-from rrl.arithmetic import NATIVE
+from rrl.arithmetic import NATIVE, PORTABLE
 from rrl.artifacts.code_version import code_version
 from rrl.artifacts.logits import read_logits
 from rrl.artifacts.provenance import Card, read_card
@@ -298,7 +298,7 @@ def test_the_stage_trains_picks_and_reads_as_said(tmp_path: Path) -> None:
     assert entry_of(record, "paper", "all")["val_top1"] is None and entry_of(record, "heldout", "all")["val_top1"] > 0.5
     facts = record.facts
     assert (record.stage, facts["transfer"], facts["feature_dim"]) == ("lbfgs_probe", "linear_probe", 8)
-    assert record.settings == {"shots": ["all", 5], **SETTINGS}
+    assert record.settings == {"shots": ["all", 5], **SETTINGS, "arithmetic": NATIVE}
 
 
 def test_the_features_of_test_have_no_say_in_what_heldout_picks(tmp_path: Path) -> None:
@@ -377,9 +377,10 @@ def test_a_target_is_probed_as_it_asks_for() -> None:
     assert isinstance(after.config.probes["convex"], LbfgsProbe) and after.by_lbfgs == ["mnist"]
     for name in ("erm-s0", "cat2", "wide2-s0.0-32"):
         job = after.record("mnist", name, "linear_probe")
-        assert (job.stage, job.settings) == ("lbfgs_probe", {"shots": [5, 10], **SETTINGS})
+        assert (job.stage, job.settings) == ("lbfgs_probe", {"shots": [5, 10], **SETTINGS, "arithmetic": PORTABLE})
         assert job.flags == (
             "--shots 5 10 --iterations 200 --tolerance 1e-05 --weight-decays 0.001 0.1 0.01 --batch-norm true"
+            " --arithmetic portable"
         )
         kept = (plan.record("fashion-source", name, "linear_probe") for plan in (before, after))
         assert len({(job.stage, job.key) for job in kept}) == 1
