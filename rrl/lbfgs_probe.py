@@ -17,6 +17,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -93,6 +94,28 @@ class TrainingImages:
             d_bias += error.sum(0)
         count = self.data.features.shape[0] * self.data.features.shape[1]
         return loss / count, d_weight / count, d_bias / count
+
+
+def cubic_minimum(
+    x1: float, f1: float, g1: Any, x2: float, f2: float, g2: Any, bounds: tuple[float, float] | None = None
+) -> float:
+    """Where the cubic with values f and slopes g at x1 and x2 is least between the bounds; x1 and x2 if there are none.
+
+    Stands in for the function of torch.optim.LBFGS, whose square root of a tensor is MKL's: not correctly rounded, so
+    that processors of two vendors go on to different heads. Source: Nocedal and Wright, Numerical Optimization, 3.59.
+    """
+    low, high = bounds or (min(x1, x2), max(x1, x2))
+    slope1, slope2 = float(g1), float(g2)
+    d1 = slope1 + slope2 - 3 * (f1 - f2) / (x1 - x2)
+    square = d1 * d1 - slope1 * slope2
+    d2 = math.copysign(math.sqrt(square), x2 - x1) if square >= 0 else math.nan
+    bend = slope2 - slope1 + 2 * d2
+    if not bend or math.isnan(bend):
+        return (low + high) / 2
+    return min(max(x2 - (x2 - x1) * (slope2 + d2 - d1) / bend, low), high)
+
+
+vars(sys.modules[torch.optim.LBFGS.__module__])["_cubic_interpolate"] = cubic_minimum
 
 
 def minimise(

@@ -372,6 +372,16 @@ def changed_config() -> dict[str, Any]:
     return content
 
 
+def test_the_line_search_interpolates_as_a_polynomial_does() -> None:
+    """Of a cubic the minimum is found; where there is none between the bounds, the nearest bound or their middle."""
+    for low, high in ((0.3, 2.5), (2.5, 0.3)):  # (x - 2)^2 (x + 4) has its minimum at 2
+        sides = [argument for x in (low, high) for argument in (x, (x - 2) ** 2 * (x + 4), torch.tensor(3 * x**2 - 12))]
+        assert lbfgs_probe.cubic_minimum(*sides) == pytest.approx(2, abs=1e-6)
+        assert lbfgs_probe.cubic_minimum(*sides, (0.5, 1.5)) == 1.5
+    assert lbfgs_probe.cubic_minimum(0.0, 0.0, 1.0, 1.0, 3.0, 1.0, (0.0, 4.0)) == 0.0
+    assert lbfgs_probe.cubic_minimum(0.0, 0.0, 1.0, 1.0, 1.0, 1.0, (0.0, 4.0)) == 2.0  # a line
+
+
 def test_a_target_is_probed_as_it_asks_for() -> None:
     before, after = (Plan(load_config(content, []), {"data": {}}) for content in (TINY, changed_config()))
     assert isinstance(after.config.probes["convex"], LbfgsProbe) and after.by_lbfgs == ["mnist"]
