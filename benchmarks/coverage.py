@@ -108,8 +108,8 @@ def simulated(
     return 100 * float(held.mean()), 100 * float((ends[:, 1] - ends[:, 0]).mean())
 
 
-def row(place: str, found: list[Found]) -> str:
-    return f"| {place} | " + " | ".join(f"{held:.1f}, {width:.2f}" for held, width in found) + " |"
+def row(place: str, entries: list[Found]) -> str:
+    return f"| {place} | " + " | ".join(f"{held:.1f}, {width:.2f}" for held, width in entries) + " |"
 
 
 def heading(title: str, names: tuple[str, str], place: str) -> None:
@@ -128,19 +128,19 @@ def main() -> None:
     heading("Two networks", ("resampled", "tango"), "images | accuracy of B")
     for images in arguments.images:
         for accuracy in ACCURACIES:
-            found = []
+            entries = []
             for fewer in FEWER:
                 both = shares(accuracy, fewer)
-                found += [resampled(*both, images, arguments.samples), tango(*both, images)]
-            print(row(f"{images} | {accuracy}", found), flush=True)
+                entries += [resampled(*both, images, arguments.samples), tango(*both, images)]
+            print(row(f"{images} | {accuracy}", entries), flush=True)
     samples = max(1, arguments.samples // 4)
     heading("A network against the mean of three", ("plain", "with two"), "images | in groups of | accuracy of B")
     for images in [count for count in arguments.images if count <= 100]:
         for group in (1, GROUP):
             for accuracy in ACCURACIES:
                 ways = [(fewer, way) for fewer in FEWER for way in (plain, resampled_interval)]
-                found = [simulated(way, accuracy, fewer, images, group, samples) for fewer, way in ways]
-                print(row(f"{images} | {group} | {accuracy}", found), flush=True)
+                entries = [simulated(way, accuracy, fewer, images, group, samples) for fewer, way in ways]
+                print(row(f"{images} | {group} | {accuracy}", entries), flush=True)
 
 
 if __name__ == "__main__":

@@ -35,15 +35,15 @@ from rrl.targets.reading import stop_all
 
 
 def environment(machine: Machine) -> dict[str, Any]:
-    found = {
+    facts = {
         "time": time.strftime("%Y-%m-%d %H:%M %Z"), "python": platform.python_version(), "torch": torch.__version__,
         "cores": machine.cores,
     }  # fmt: skip
     if machine.cuda:
         card = torch.cuda.get_device_properties(machine.device)
-        found |= {"card": f"{card.name}, {card.total_memory / 1e9:.0f} GB", "cuda": torch.version.cuda}
-        found |= {"cudnn": torch.backends.cudnn.version(), "driver": driver()}
-    return found
+        facts |= {"card": f"{card.name}, {card.total_memory / 1e9:.0f} GB", "cuda": torch.version.cuda}
+        facts |= {"cudnn": torch.backends.cudnn.version(), "driver": driver()}
+    return facts
 
 
 def driver() -> str:

@@ -198,8 +198,8 @@ def training_from_files(machine: Machine) -> Iterator[Row]:
     note = (
         f"{steps * size.batch / min(seconds['files']):,.0f} images/s; reading alone {steps * size.batch / reads:,.0f}"
     )
-    found = max(reads, computes) / min(seconds["files"])
-    yield Row("training from JPEG files, bfloat16 / the slower of reading and the bare loop", found, REACHED, note)
+    reached = max(reads, computes) / min(seconds["files"])
+    yield Row("training from JPEG files, bfloat16 / the slower of reading and the bare loop", reached, REACHED, note)
     machine.prepare("float32")
 
 
@@ -263,7 +263,7 @@ def sweeps(machine: Machine, errors: bool) -> Iterator[Row]:
             return heads.weight
 
         def one_by_one(head: Any = head, x: Tensor = x, labels: Tensor = labels) -> Tensor:
-            found = []
+            heads = []
             for decay in DECAYS:
                 norm = nn.BatchNorm1d(x.shape[1], device=device)
                 linear = nn.Linear(x.shape[1], len(head[1]), device=device)
@@ -274,8 +274,8 @@ def sweeps(machine: Machine, errors: bool) -> Iterator[Row]:
                     optimizer.zero_grad()
                     nn.functional.cross_entropy(linear(norm(x)), labels).backward()
                     optimizer.step()
-                found.append(linear.weight.detach())
-            return torch.stack(found)
+                heads.append(linear.weight.detach())
+            return torch.stack(heads)
 
         name = f"six weight decays, {depth:,} x {classes:,}"
         if errors:

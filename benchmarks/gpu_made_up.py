@@ -108,10 +108,10 @@ def share(seconds: Seconds, name: str, limit: str) -> float:
     return statistics.median(least / took for least, took in zip(seconds[limit], seconds[name], strict=True))
 
 
-def error_of(found: Tensor, exact: Tensor) -> float:
+def error_of(ours: Tensor, exact: Tensor) -> float:
     """The largest difference, relative to the largest value."""
     exact = exact.detach().cpu().double()
-    return float((found.detach().cpu().double() - exact).abs().max() / exact.abs().max())
+    return float((ours.detach().cpu().double() - exact).abs().max() / exact.abs().max())
 
 
 def digest_of(*tensors: Tensor) -> str:

@@ -70,7 +70,7 @@ def made_inputs(machine: Machine) -> Iterator[Row]:
     wanted = [(part, draw) for draw in ("a", None) for part in (order[:70], order[70:])]
     there = [on_device(batch, machine.device) for batch in read(data, transform, wanted, machine.device)]
     here = [inputs(data, positions, transform, draw) for positions, draw in wanted]
-    same = [torch.equal(found.cpu(), one) for found, one in zip(there, here, strict=True)]
+    same = [torch.equal(ours.cpu(), one) for ours, one in zip(there, here, strict=True)]
     yield Row("inputs of a network: bytes of the CPU's", all(same), "yes")
 
 
@@ -85,15 +85,15 @@ def extraction(machine: Machine, arch: str) -> Iterator[Row]:
     for precision in machine.precisions:
         machine.prepare(precision)
         features_of = for_inference(trunk, precision, device, False, count)
-        found = features_of(images)
+        ours = features_of(images)
         note = f"CPU {own:.1e}" if precision == "float32" else ""
         yield Row(
             f"{arch}, {precision}: features against float64",
-            error_of(found, exact),
+            error_of(ours, exact),
             f"<= {bounds[precision]:.1e}",
             note,
         )
-        yield Row(f"{arch}, {precision}: same bytes twice", digest_of(found) == digest_of(features_of(images)), "yes")
+        yield Row(f"{arch}, {precision}: same bytes twice", digest_of(ours) == digest_of(features_of(images)), "yes")
     machine.prepare("float32")
 
 
@@ -118,18 +118,18 @@ def probes(machine: Machine) -> Iterator[Row]:
 
     for norm, name in ((True, "probe"), (False, "two-stage head")):
         exact, correct, scores = by(CPU, exact_head, norm)
-        found, there, logits = by(device, exact_head, norm)
-        yield Row(f"{name}, float64: weights against the CPU", error_of(found, exact), "<= 1e-9")
+        ours, there, logits = by(device, exact_head, norm)
+        yield Row(f"{name}, float64: weights against the CPU", error_of(ours, exact), "<= 1e-9")
         yield Row(f"{name}, float64: logits of test", error_of(logits, scores), "<= 1e-9")
         yield Row(f"{name}, float64: correct images after each epoch", there == correct, "yes")
         own = error_of(by(CPU, head, norm)[0], exact)
-        found = by(device, head, norm)[0]
+        ours = by(device, head, norm)[0]
         bound = f"<= {20 * own + 1e-6:.1e}"
-        yield Row(f"{name}, float32: weights against float64", error_of(found, exact), bound, f"CPU {own:.1e}")
+        yield Row(f"{name}, float32: weights against float64", error_of(ours, exact), bound, f"CPU {own:.1e}")
         again = by(device, head, norm)[0]
-        yield Row(f"{name}, float32: same bytes twice", digest_of(found) == digest_of(again), "yes")
+        yield Row(f"{name}, float32: same bytes twice", digest_of(ours) == digest_of(again), "yes")
         stored = by(device, head, norm, disk=True)[0]
-        yield Row(f"{name}, float32: same bytes from features on disk", digest_of(found) == digest_of(stored), "yes")
+        yield Row(f"{name}, float32: same bytes from features on disk", digest_of(ours) == digest_of(stored), "yes")
 
 
 def lbfgs(machine: Machine) -> Iterator[Row]:
@@ -142,7 +142,7 @@ def lbfgs(machine: Machine) -> Iterator[Row]:
 
     torch.set_default_dtype(torch.float64)
     try:
-        (exact, fits), (found, there) = by(CPU), by(device)
+        (exact, fits), (ours, there) = by(CPU), by(device)
     finally:
         torch.set_default_dtype(torch.float32)
     single, in_single = by(device)
@@ -151,7 +151,7 @@ def lbfgs(machine: Machine) -> Iterator[Row]:
             note = f"{other.iterations} iterations, CPU in float64 {one.iterations}"
             off = abs(other.objective / one.objective - 1)
             yield Row(f"L-BFGS, {kind}, weight decay {one.weight_decay}: objective", off, bound, note)
-    yield Row("L-BFGS, float64: weights against the CPU", error_of(found, exact), "<= 1e-3")
+    yield Row("L-BFGS, float64: weights against the CPU", error_of(ours, exact), "<= 1e-3")
     yield Row("L-BFGS, float32: same bytes twice", digest_of(single) == digest_of(by(device)[0]), "yes")
 
 
@@ -159,8 +159,8 @@ def training(machine: Machine, protocol: str) -> Iterator[Row]:
     """A protocol by the one training loop."""
     device, steps = machine.device, 20
     exact, losses = trained(machine, protocol, CPU, steps, double=True)
-    found, there = trained(machine, protocol, device, steps, double=True)
-    yield Row(f"{protocol}, {steps} steps in float64: weights against the CPU", error_of(found, exact), "<= 1e-7")
+    ours, there = trained(machine, protocol, device, steps, double=True)
+    yield Row(f"{protocol}, {steps} steps in float64: weights against the CPU", error_of(ours, exact), "<= 1e-7")
     if losses:
         yield Row(f"{protocol}: loss of evaluation after the epoch", abs(there[0] / losses[0] - 1), "<= 1e-5")
     exact_ends = exact_steps(machine, protocol)
@@ -310,12 +310,12 @@ class Stages:
                 text = (self.folder / f"{name}.log").read_text()
                 yield Row(f"stages, {name}", False, "yes", " ".join(text[-400:].split()))
         first, again = (json.loads((self.folder / name / "stages.json").read_text()) for name in ("first", "stopped"))
-        for artifact, about in first.items():
-            error = about.get("error", "").strip()
-            memory = f", {about['memory'] / 1e6:.0f} MB" if about.get("memory") else ""
-            note = f"{about.get('seconds', 0):.1f} s{memory}" if not error else error.splitlines()[-1][:300]
-            same = "digest" in about and about["digest"] == again.get(artifact, {}).get("digest")
-            yield Row(f"{about['stage']}, {artifact}: same bytes in another process", same, "yes", note)
+        for artifact, made in first.items():
+            error = made.get("error", "").strip()
+            memory = f", {made['memory'] / 1e6:.0f} MB" if made.get("memory") else ""
+            note = f"{made.get('seconds', 0):.1f} s{memory}" if not error else error.splitlines()[-1][:300]
+            same = "digest" in made and made["digest"] == again.get(artifact, {}).get("digest")
+            yield Row(f"{made['stage']}, {artifact}: same bytes in another process", same, "yes", note)
         log = (self.folder / "stopped-on.log").read_text()
         yield Row("there the first training was stopped, and went on", "goes on at epoch" in log, "yes")
         if self.machine.cuda:

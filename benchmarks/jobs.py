@@ -68,7 +68,7 @@ def measure_start(rounds: int, folder: Path) -> None:
     }
     seconds = interleaved(works, rounds)
     server.communicate()
-    note = ", ".join(f"{name} {statistics.median(of):.3f} s" for name, of in seconds.items())
+    note = ", ".join(f"{name} {statistics.median(times):.3f} s" for name, times in seconds.items())
     line("start of a job that imports torch: a fork / a new Python", ratio(seconds, "fork", "python"), 5.0, note)
 
 

@@ -54,15 +54,15 @@ def check(stage: str, arithmetic: str, threads: int) -> None:
         return
     wrong = [name for name, value in variables(arithmetic).items() if os.environ.get(name) != value]
     if wrong:
-        found = ", ".join(f"{name} {os.environ.get(name) or 'not set'}" for name in wrong)
+        present = ", ".join(f"{name} {os.environ.get(name) or 'not set'}" for name in wrong)
         words = shlex.join(f"{name}={value}" for name, value in VARIABLES.items())
         raise UserError(
-            f"rrl.{stage}: found {found}; --arithmetic portable needs four variables before Python starts: put "
+            f"rrl.{stage}: found {present}; --arithmetic portable needs four variables before Python starts: put "
             f"`env {words}` in front of the command"
         )
     if threads != 1 or "LOCAL_RANK" in os.environ:  # which torchrun sets
-        found = f"--threads {threads}" if threads != 1 else "several processes"
+        present = f"--threads {threads}" if threads != 1 else "several processes"
         raise UserError(
-            f"rrl.{stage}: found {found}; --arithmetic portable computes by one thread of one process: call it without "
-            "torchrun, with --threads 1"
+            f"rrl.{stage}: found {present}; --arithmetic portable computes by one thread of one process: call it "
+            "without torchrun, with --threads 1"
         )

@@ -44,7 +44,9 @@ def trained_on_imagenet(made: Made) -> bool:
     if made.stage != "convert":
         return made.stage == "library_network"
     return any(
-        of.trained_on.startswith("imagenet") for of in checkpoints().values() if made.settings["file"] in of.files
+        checkpoint.trained_on.startswith("imagenet")
+        for checkpoint in checkpoints().values()
+        if made.settings["file"] in checkpoint.files
     )
 
 

@@ -90,6 +90,11 @@ class Comparison:
         return "" if self.interval is None else "Welch" if self.blocks is None else "paired"
 
     @property
+    def outcome(self) -> str:
+        """The verdict, and why it is undecided without an interval."""
+        return f"{self.verdict}: {self.reason}" if self.reason else self.verdict
+
+    @property
     def n_text(self) -> str:
         """`4 and 10`; `4 blocks`; `4 blocks (20 and 4)` where a block has several replicates."""
         counts = f"{self.n[0]} and {self.n[1]}"
@@ -113,7 +118,7 @@ class Checked:
     def summary(self) -> str:
         """`+1.0 to +7.1 points in 4 comparisons; n = 4 and 10`; before it, how many hold where not all do."""
         parts = []
-        count = {verdict: sum(of.verdict == verdict for of in self.comparisons) for verdict in VERDICTS}
+        count = {verdict: sum(one.verdict == verdict for one in self.comparisons) for verdict in VERDICTS}
         if count[HOLDS] < len(self.comparisons):
             said = [f"{count[HOLDS] or 'none'} of {counted(len(self.comparisons), 'comparison')} "]
             said[0] += "hold" if count[HOLDS] > 1 else "holds"
@@ -125,7 +130,7 @@ class Checked:
             low, high = signed(min(known)), signed(max(known))
             span = low if low == high else f"{low} to {high}"
             parts.append(f"{span} points" + ("" if parts else f" in {counted(len(known), 'comparison')}"))
-            parts.append(f"n = {'; '.join(dict.fromkeys(of.n_text for of in self.comparisons))}")
+            parts.append(f"n = {'; '.join(dict.fromkeys(one.n_text for one in self.comparisons))}")
         return "; ".join(parts)
 
     @property
@@ -140,12 +145,12 @@ def blocks(plan: Plan) -> dict[str, str]:
     groups = dict.fromkeys([*filter(plan.disjoint, plan.groups), *claimed])
     joined = [plan.origins(name) for group in groups for name in plan.groups[group]]
     order = {network: number for number, network in enumerate(plan.networks)}
-    found = {network: network for networks in joined for network in networks}
+    block_of = {network: network for networks in joined for network in networks}
     for networks in joined:
-        old = {found[network] for network in networks}
-        first = min(old, key=order.__getitem__)
-        found = {network: first if block in old else block for network, block in found.items()}
-    return found
+        merged = {block_of[network] for network in networks}
+        first = min(merged, key=order.__getitem__)
+        block_of = {network: first if block in merged else block for network, block in block_of.items()}
+    return block_of
 
 
 def side(plan: Plan, claim: Claim, method: Method, panel: Panel) -> tuple[str, list[Planned]]:
@@ -183,15 +188,16 @@ def needed(plan: Plan) -> dict[str, Planned]:
 
 def read(plan: Plan, results: str) -> tuple[dict[Key, float], dict[str, str]]:
     """The accuracies of the claims' records; and of each record that is missing, or of another plan, why."""
-    missing = {artifact: why for artifact, job in needed(plan).items() if (why := reason(results, job))}
-    cards = [read_card(card_path(results, job)) for artifact, job in needed(plan).items() if artifact not in missing]
+    jobs = needed(plan)
+    missing = {artifact: why for artifact, job in jobs.items() if (why := reason(results, job))}
+    cards = [read_card(card_path(results, job)) for artifact, job in jobs.items() if artifact not in missing]
     return {key: top1 for key, (top1, _) in top1_of(cards).items()}, missing
 
 
 def replicates(plan: Plan, top1: Mapping[Key, float]) -> list[Replicate]:
     """What the claims compare, as far as it is there, each once and in the order of the claims."""
-    of = blocks(plan)
-    found: dict[Replicate, None] = {}
+    block_of = blocks(plan)
+    unique: dict[Replicate, None] = {}
     for claim in plan.config.claims.values():
         for method in (method for pair in claim.pairs for method in pair):
             for panel in claim.panels:
@@ -199,10 +205,10 @@ def replicates(plan: Plan, top1: Mapping[Key, float]) -> list[Replicate]:
                     key = _key(record, panel, claim)
                     if key in top1:
                         target, shots, name, transfer, selection = key
-                        block = of[plan.representations[name][0].network]
-                        about = Replicate(method.group, name, block, target, shots, transfer, selection, top1[key])
-                        found[about] = None
-    return list(found)
+                        block = block_of[plan.representations[name][0].network]
+                        one = Replicate(method.group, name, block, target, shots, transfer, selection, top1[key])
+                        unique[one] = None
+    return list(unique)
 
 
 def _key(record: Planned, panel: Panel, claim: Claim) -> Key:
@@ -212,8 +218,8 @@ def _key(record: Planned, panel: Panel, claim: Claim) -> Key:
 
 def check(plan: Plan, top1: Mapping[Key, float]) -> list[Checked]:
     """Each claim of an experiment, on accuracies that are fractions."""
-    of = blocks(plan)
-    found = []
+    block_of = blocks(plan)
+    checked = []
     for name, claim in plan.config.claims.items():
         comparisons = []
         for first, second in claim.pairs:
@@ -224,15 +230,15 @@ def check(plan: Plan, top1: Mapping[Key, float]) -> list[Checked]:
                     keys = [_key(record, panel, claim) for record in records]
                     labels.append(text)
                     absent += sum(key not in top1 for key in keys)
-                    members = {key: of[plan.representations[key[2]][0].network] for key in keys if key in top1}
+                    members = {key: block_of[plan.representations[key[2]][0].network] for key in keys if key in top1}
                     sides.append([(block, 100 * top1[key]) for key, block in members.items()])
                 where = column_label({"transfer": "linear_probe", "target": panel.target, "shots": panel.shots})
                 comparisons.append(compare(labels, where, sides, absent, claim.test))
         verdicts = {comparison.verdict for comparison in comparisons}
         worst = FAILS if FAILS in verdicts else UNDECIDED if UNDECIDED in verdicts else HOLDS
         within = claim.test.within if isinstance(claim.test, Equal) else None
-        found.append(Checked(name, claim.statement, within, worst, comparisons))
-    return found
+        checked.append(Checked(name, claim.statement, within, worst, comparisons))
+    return checked
 
 
 def compare(
@@ -243,18 +249,18 @@ def compare(
     sides : of each method the block and the accuracy, in percent, of each replicate. absent : how many have no record.
     """
     n = len(sides[0]), len(sides[1])
-    of = [sorted({block for block, _ in replicates}) for replicates in sides]
-    paired = of[0] == of[1]
+    blocks_of = [sorted({block for block, _ in replicates}) for replicates in sides]
+    paired = blocks_of[0] == blocks_of[1]
     values = [_block_means(replicates) if paired else [top1 for _, top1 in replicates] for replicates in sides]
     means = None if absent else (statistics.fmean(values[0]), statistics.fmean(values[1]))
-    reason = _no_interval(of, n, absent)
+    reason = _no_interval(blocks_of, n, absent)
     interval = None if reason else (paired_t_interval if paired else welch_interval)(*values)
     return Comparison(
         first=labels[0],
         second=labels[1],
         panel=panel,
         n=n,
-        blocks=len(of[0]) if paired else None,
+        blocks=len(blocks_of[0]) if paired else None,
         means=means,
         difference=None if means is None else means[0] - means[1],
         interval=interval,
@@ -307,12 +313,11 @@ def lines(checked: Sequence[Checked]) -> Iterator[str]:
     """For a terminal."""
     for claim in checked:
         yield f"{claim.verdict.upper()}: {claim.statement}"
-        for of in claim.comparisons:
-            parts = [] if of.difference is None else [f"{signed(of.difference)} points", f"n = {of.n_text}"]
-            if of.interval is not None:
-                parts[1:1] = [f"{of.method} interval {signed(of.interval[0])} to {signed(of.interval[1])}"]
-            said = f"{of.verdict}: {of.reason}" if of.reason else of.verdict
-            yield f"  {of.panel}: {of.first} - {of.second}: {', '.join([*parts, said])}"
+        for one in claim.comparisons:
+            parts = [] if one.difference is None else [f"{signed(one.difference)} points", f"n = {one.n_text}"]
+            if one.interval is not None:
+                parts[1:1] = [f"{one.method} interval {signed(one.interval[0])} to {signed(one.interval[1])}"]
+            yield f"  {one.panel}: {one.first} - {one.second}: {', '.join([*parts, one.outcome])}"
     counts = [f"{verdict}: {sum(claim.verdict == verdict for claim in checked)}" for verdict in VERDICTS]
     yield f"{counted(len(checked), 'claim')}; {', '.join(counts)}."
     yield ABOUT
@@ -336,12 +341,12 @@ def markdown(checked: Sequence[Checked]) -> str:
 def _table(claim: Checked) -> Iterator[str]:
     header = ["comparison", "on", "accuracies", "difference", "95 % interval", "method", "n", "verdict"]
     rows = []
-    for of in claim.comparisons:
-        means = "–" if of.means is None else f"{of.means[0]:.1f}, {of.means[1]:.1f}"
-        interval = "–" if of.interval is None else f"[{signed(of.interval[0])}, {signed(of.interval[1])}]"
-        difference = "–" if of.difference is None else signed(of.difference)
-        said = f"{of.verdict}: {of.reason}" if of.reason else of.verdict
-        rows.append([f"{of.first} − {of.second}", of.panel, means, difference, interval, of.method, of.n_text, said])
+    for one in claim.comparisons:
+        means = "–" if one.means is None else f"{one.means[0]:.1f}, {one.means[1]:.1f}"
+        interval = "–" if one.interval is None else f"[{signed(one.interval[0])}, {signed(one.interval[1])}]"
+        difference = "–" if one.difference is None else signed(one.difference)
+        methods = f"{one.first} − {one.second}"
+        rows.append([methods, one.panel, means, difference, interval, one.method, one.n_text, one.outcome])
     return aligned(header, rows)
 
 
@@ -357,15 +362,17 @@ def as_json(checked: Sequence[Checked]) -> str:
 
 
 def _rounded(value: Any) -> Any:
-    return [round(of, 4) for of in value] if isinstance(value, tuple) else None if value is None else round(value, 4)
+    if isinstance(value, tuple):
+        return [round(number, 4) for number in value]
+    return None if value is None else round(value, 4)
 
 
-def as_csv(found: Iterable[Replicate]) -> str:
+def as_csv(compared: Iterable[Replicate]) -> str:
     """A row per replicate and panel, in order."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Replicate.__dataclass_fields__)
-    writer.writerows(sorted(tuple(asdict(replicate).values()) for replicate in found))
+    writer.writerows(sorted(tuple(asdict(replicate).values()) for replicate in compared))
     return text.getvalue()
 
 

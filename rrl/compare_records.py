@@ -49,7 +49,7 @@ def difference(right: Right, others: Sequence[Right]) -> dict[str, Any]:
         bounds = paired_interval(alone, other_alone, len(right))
     else:
         bounds = resampled_interval(right - np.mean(others, axis=0))
-    top1 = [float(of.mean()) for of in (right, *others)]
+    top1 = [float(record.mean()) for record in (right, *others)]
     return {
         "n_test": len(right),
         "top1": top1,
@@ -81,7 +81,8 @@ def lines(first: Card, others: Sequence[Card], entries: list[dict[str, Any]]) ->
     minus = "B" if len(others) == 1 else f"mean of {names[0]} to {names[-1]}"
     for entry in entries:
         low, high = (100 * bound for bound in entry["difference_interval"])
-        top1 = ", ".join(f"{name} {100 * of:.2f} %" for name, of in zip(["A", *names], entry["top1"], strict=True))
+        named = zip(["A", *names], entry["top1"], strict=True)
+        top1 = ", ".join(f"{name} {100 * share:.2f} %" for name, share in named)
         gain = f"A - {minus} {100 * entry['difference']:+.2f} points"
         yield f"shots {entry['shots']}, {entry['selection']}, {entry['n_test']} test images"
         yield f"  {top1}; {gain}, 95 % interval {low:+.2f} to {high:+.2f}"

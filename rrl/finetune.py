@@ -70,8 +70,8 @@ class Evaluation:
         logits = []
         batches = plain_batches(data, self.transform, self.batch_size, self.processes.share, self.device)
         outputs = (network(images) for images, _ in batches_on_device(batches, self.device))
-        for found in on_host(outputs, self.device):
-            logits.append(found)
+        for batch in on_host(outputs, self.device):
+            logits.append(batch)
             self.after_batch()
         shares = self.processes.gather(logits)
         return torch.cat([share for batch in zip(*shares, strict=True) for share in batch])

@@ -42,9 +42,9 @@ def paired_interval(only_first: npt.ArrayLike, only_second: npt.ArrayLike, image
     shares under that difference. Tango, Statistics in Medicine 17 (1998) 891-908.
     """
     b, c = np.asarray(only_first, np.float64), np.asarray(only_second, np.float64)
-    found = (b - c) / images
-    low, high = (_last_kept(b, c, images, found, end) for end in (-1.0, 1.0))
-    return (float(low), float(high)) if found.ndim == 0 else (low, high)
+    observed = (b - c) / images
+    low, high = (_last_kept(b, c, images, observed, end) for end in (-1.0, 1.0))
+    return (float(low), float(high)) if observed.ndim == 0 else (low, high)
 
 
 def keeps(difference: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike, images: int) -> npt.NDArray[np.bool_]:
@@ -58,10 +58,10 @@ def keeps(difference: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike, images:
 
 
 def _last_kept(
-    b: npt.NDArray[np.float64], c: npt.NDArray[np.float64], images: int, found: npt.NDArray[np.float64], end: float
+    b: npt.NDArray[np.float64], c: npt.NDArray[np.float64], images: int, observed: npt.NDArray[np.float64], end: float
 ) -> npt.NDArray[np.float64]:
-    """The difference nearest to `end` that the test keeps, by bisection from the one that was found."""
-    inside, outside = found, np.full_like(found, end)
+    """The difference nearest to `end` that the test keeps, by bisection from the observed one."""
+    inside, outside = observed, np.full_like(observed, end)
     for _ in range(60):  # to the last bit
         middle = (inside + outside) / 2
         kept = keeps(middle, b, c, images)

@@ -17,7 +17,7 @@ from rrl.artifacts.provenance import plan_key
 from rrl.caveats import known_val, of_val
 from rrl.command import flags
 from rrl.experiment.paper import paper_value
-from rrl.experiment.references import OTHERS, probes_of
+from rrl.experiment.references import OTHERS, probes_of, window_starts
 from rrl.experiment.runs import Run, setting_name
 from rrl.experiment.schema import (
     BestSubset,
@@ -249,8 +249,10 @@ class Plan:
 
     def probe(self, target: str, representation: str) -> str:
         """The entry of `probes` for heads on a representation; `references` has checked that there is one."""
-        of = self.config.targets[target].probe
-        (name,) = {of} if isinstance(of, str) else {of.get(name, of[OTHERS]) for name in self.families(representation)}
+        probe = self.config.targets[target].probe
+        if isinstance(probe, str):
+            return probe
+        (name,) = {probe.get(family, probe[OTHERS]) for family in self.families(representation)}
         return name
 
     @cached_property
@@ -263,14 +265,9 @@ class Plan:
         ]
 
     def _windows(self, entry: Concatenation, size: int) -> list[list[Member]]:
-        """Consecutive seeds of the family's list; never wrapping, so a new seed changes no old window."""
+        """The windows of one size."""
         names = [Member(f"{entry.of}-s{seed}", None) for seed in self.config.networks[entry.of].seeds]
-        block = max(entry.sizes)
-        starts = {
-            "first": range(1),
-            "all": range(len(names) - size + 1),
-            "disjoint": range(0, len(names) - block + 1, block),
-        }[entry.windows]
+        starts = window_starts(entry.windows, size, max(entry.sizes), len(names))
         return [names[start : start + size] for start in starts]
 
     def teachers(self, network: str) -> list[str]:

@@ -151,7 +151,8 @@ def _of_probe(place: str, probe: Any, config: dict[str, dict[str, Any]]) -> Iter
 
 def _of_mixed(place: str, table: Any, config: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Networks of several families, side by side, have one head."""
-    columns = [of.get("target") for of in _mappings(table.get("columns")) if of.get("transfer") == "linear_probe"]
+    probed = [column for column in _mappings(table.get("columns")) if column.get("transfer") == "linear_probe"]
+    columns = [column.get("target") for column in probed]
     for number, row in enumerate(_list(table.get("rows"))):
         families = _families(str(row.get("group")), config) if isinstance(row, dict) else []
         for target in dict.fromkeys(map(str, columns)):
@@ -181,18 +182,28 @@ def of_transform(place: str, transform: Any) -> Iterator[str]:
         yield f"{place}.scale: found {scale}; allowed are two fractions, the smaller first"
 
 
+def window_starts(windows: str, size: int, largest: int, seeds: int) -> range:
+    """Positions in a family's list of seeds where the windows of one size start.
+
+    windows : first, all or disjoint. largest : of the concatenation's sizes; the length of a block of disjoint windows.
+    Windows never wrap, so a new seed changes no old one.
+    """
+    starts = {"all": range(seeds - size + 1), "disjoint": range(0, seeds - largest + 1, largest)}
+    return starts.get(windows, range(1))
+
+
 def _windows(entry: dict[str, Any], size: Any, seeds: int) -> int:
     """How many windows of one size a concatenation has; 1 where a mistake leaves it open."""
-    sizes = [of for of in _list(entry.get("sizes")) if isinstance(of, int) and of > 0]
+    sizes = [number for number in _list(entry.get("sizes")) if isinstance(number, int) and number > 0]
     if not isinstance(size, int) or not sizes:
         return 1
-    return {"all": seeds - size + 1, "disjoint": seeds // max(sizes)}.get(str(entry.get("windows")), 1)
+    return len(window_starts(str(entry.get("windows")), size, max(sizes), seeds))
 
 
 def _of_teachers(name: str, family: dict[str, Any], families: dict[str, Any]) -> Iterator[str]:
     """Teachers are networks that are not students themselves, so that none is its own teacher by way of others."""
-    may = {of: entry for of, entry in families.items() if entry.get("origin") != "distill"}
-    networks = [f"{of}-s{seed}" for of, entry in may.items() for seed in _seeds(entry)]
+    may = {other: entry for other, entry in families.items() if entry.get("origin") != "distill"}
+    networks = [f"{other}-s{seed}" for other, entry in may.items() for seed in _seeds(entry)]
     teachers = family.get("teachers")
     for number, teacher in enumerate(_list(teachers)):
         yield from _unknown(f"networks.{name}.teachers[{number}]", teacher, dict.fromkeys(networks))
@@ -393,7 +404,7 @@ def _of_figure(
         yield from _unknown(f"{at}.table", row.get("table"), config["tables"])
         table = config["tables"].get(str(row.get("table")), {})
         groups = [(of.get("group"), of.get("ensemble")) for of in _mappings(table.get("rows"))]
-        columns = [(of.get("transfer"), of.get("target"), of.get("shots")) for of in _mappings(table.get("columns"))]
+        columns = _columns(table)
         whole = groups and columns and all(None not in cell for cell in [*groups, *columns])
         panels = []
         for count, of in enumerate(_list(row.get("panels"))):
@@ -457,6 +468,12 @@ def _of_similarity_figure(place: str, figure: Any, config: dict[str, dict[str, A
             )
 
 
+def _columns(table: dict[str, Any]) -> list[tuple[Any, Any, Any]]:
+    """Transfer, target and shots of each column of a table; None for what is missing."""
+    columns = _mappings(table.get("columns"))
+    return [(column.get("transfer"), column.get("target"), column.get("shots")) for column in columns]
+
+
 def _of_claim(place: str, claim: Any, config: dict[str, dict[str, Any]], declared: dict[str, int]) -> Iterator[str]:
     """Every side of a comparison is a cell of the table that the claim names."""
     yield from _unknown(f"{place}.table", claim.get("table"), config["tables"])
@@ -466,19 +483,21 @@ def _of_claim(place: str, claim: Any, config: dict[str, dict[str, Any]], declare
     if selections and claim.get("selection") not in (None, *selections):
         yield f"{place}.selection: found {claim['selection']}; allowed are those of {where}: {', '.join(selections)}"
     rows = [(row.get("group"), row.get("ensemble")) for row in _mappings(table.get("rows"))]
-    columns = [(of.get("transfer"), of.get("target"), of.get("shots")) for of in _mappings(table.get("columns"))]
+    columns = _columns(table)
     if not rows or not columns or any(None in cell for cell in [*rows, *columns]):
         return  # of a table with mistakes of its own
     panels = []
     for number, panel in enumerate(_mappings(claim.get("panels"))):
-        of = panel.get("target"), panel.get("shots")
-        yield from _unknown(f"{place}.panels[{number}].target", of[0], config["targets"])
-        if of[0] in config["targets"] and None not in of and of not in [column[1:] for column in columns]:
+        target, shots = panel.get("target"), panel.get("shots")
+        yield from _unknown(f"{place}.panels[{number}].target", target, config["targets"])
+        if target not in config["targets"] or shots is None:
+            continue
+        if (target, shots) in [column[1:] for column in columns]:
+            panels.append((target, shots))
+        else:
             known = ", ".join(dict.fromkeys(f"{column[1]} {column[2]}" for column in columns))
-            found = f"found target {of[0]}, shots {of[1]}"
-            yield f"{place}.panels[{number}]: {found}; allowed are those of {where}: {known}"
-        elif of[0] in config["targets"] and None not in of:
-            panels.append(of)
+            wrong = f"found target {target}, shots {shots}"
+            yield f"{place}.panels[{number}]: {wrong}; allowed are those of {where}: {known}"
     for number, pair in enumerate(_list(claim.get("pairs"))):
         for side, method in enumerate(_list(pair)):
             at = f"{place}.pairs[{number}][{side}]"

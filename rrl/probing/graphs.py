@@ -109,5 +109,5 @@ def sweep_of(
     batch_norm: BatchNorm,
 ) -> Sweep | GraphedSweep:  # fmt: skip
     """The sweep for where the heads lie."""
-    about = heads, weight_decays, factors, momentum, nesterov, batch_norm
-    return Sweep(*about) if heads.weight.device.type == "cpu" else GraphedSweep(FusedSweep(*about))
+    parts = heads, weight_decays, factors, momentum, nesterov, batch_norm
+    return Sweep(*parts) if heads.weight.device.type == "cpu" else GraphedSweep(FusedSweep(*parts))

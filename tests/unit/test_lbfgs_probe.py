@@ -373,7 +373,11 @@ def changed_config() -> dict[str, Any]:
 
 
 def test_the_line_search_interpolates_as_a_polynomial_does() -> None:
-    """Of a cubic the minimum is found; where there is none between the bounds, the nearest bound or their middle."""
+    """Of a cubic the minimum is found; where there is none between the bounds, the nearest bound or their middle. And
+    torch's line search calls it."""
+    line_search = vars(sys.modules[torch.optim.LBFGS.__module__])["_strong_wolfe"]
+    assert "_cubic_interpolate" in line_search.__code__.co_names
+    assert line_search.__globals__["_cubic_interpolate"] is lbfgs_probe.cubic_minimum
     for low, high in ((0.3, 2.5), (2.5, 0.3)):  # (x - 2)^2 (x + 4) has its minimum at 2
         sides = [argument for x in (low, high) for argument in (x, (x - 2) ** 2 * (x + 4), torch.tensor(3 * x**2 - 12))]
         assert lbfgs_probe.cubic_minimum(*sides) == pytest.approx(2, abs=1e-6)
