@@ -39,17 +39,17 @@ setup: .venv/installed
 demo tiny claims: setup
 	@$(SNAKEMAKE) --configfile workflow/config/$@.yaml
 	@for table in results/$@/table?.md; do cat $$table; echo; done
-	@if [ $@ = claims ]; then $(BIN)/python -m rrl.cli claims; echo; fi
+	@if [ $@ = claims ]; then $(BIN)/python -m rrl.cli.main claims; echo; fi
 	@echo "To read them in a browser: make report CONFIG=workflow/config/$@.yaml"
 
 plan: setup
-	@$(BIN)/python -m rrl.costs "$(CONFIG)"
+	@$(BIN)/python -m rrl.cli.costs "$(CONFIG)"
 
 progress: setup
-	@$(BIN)/python -m rrl.progress "$(CONFIG)"
+	@$(BIN)/python -m rrl.cli.progress "$(CONFIG)"
 
 report: setup
-	@$(BIN)/python -m rrl.report "$(CONFIG)"
+	@$(BIN)/python -m rrl.cli.report "$(CONFIG)"
 
 # Of one thread; BENCH holds other options, for all: see python -m benchmarks --help.
 bench: setup

@@ -22,11 +22,11 @@ from benchmarks.ratios import interleaved, line, ratio
 from benchmarks.sweep import together
 from benchmarks.training import CASES, Batch, by_rrl, network_of, pretraining, some_images
 from rrl.arithmetic import NATIVE, PORTABLE, VARIABLES, has_avx2, variables
-from rrl.probing.heads import initial_head
+from rrl.heads.sgd import initial_head
+from rrl.networks.architectures import Network, build_trunk
 from rrl.training.batches import epoch_batches
 from rrl.training.device import multiply_by_onednn, prepare
 from rrl.training.train import Recipe
-from rrl.trunks.architectures import Network, build_trunk
 
 NETWORKS = ("resnet8", "4xresnet8")
 CLASSES, BATCH_SIZE = 10, 128

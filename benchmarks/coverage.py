@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom, norm
 
-from rrl.uncertainty import RESAMPLES, keeps, paired_interval, resampled_interval
+from rrl.statistics import RESAMPLES, keeps, paired_interval, resampled_interval
 
 IMAGES = (40, 100, 300, 1000, 5000)
 ACCURACIES = (0.5, 0.8, 0.93, 0.97, 0.99)

@@ -21,19 +21,19 @@ from unittest import mock
 import numpy as np
 import torch
 
-from rrl import extract
 from rrl.arithmetic import NATIVE
-from rrl.artifacts.features import content_digest, finish, labels_digest
-from rrl.artifacts.files import sha256_of_file
-from rrl.probing.cached import Data
-from rrl.probing.heads import HeadTraining, Setting, initial_head, train_heads
-from rrl.targets.images import Split, inputs
-from rrl.targets.transforms import PaddedCrop, Photographs, Transform
+from rrl.data.images import Split, inputs
+from rrl.data.transforms import PaddedCrop, Photographs, Transform
+from rrl.heads.cached import Data
+from rrl.heads.sgd import HeadTraining, Setting, initial_head, train_heads
+from rrl.networks.architectures import Network, build_trunk
+from rrl.networks.inference import compiles, for_inference
+from rrl.stages import extract
+from rrl.store.features import content_digest, finish, labels_digest
+from rrl.store.files import sha256_of_file
 from rrl.training.device import prepare
 from rrl.training.train import Recipe, train
 from rrl.training.training_state import SECONDS
-from rrl.trunks.architectures import Network, build_trunk
-from rrl.trunks.inference import compiles, for_inference
 
 LARGE = Photographs(
     size=224, resize=256, scale=(0.08, 1.0), interpolation="bilinear", flip=True, mean=(0.5,) * 3, std=(0.5,) * 3

@@ -3,7 +3,7 @@
     python -m benchmarks.extraction --threads 1
 
 Ratios are medians over rounds in which all ways take their turn. plain: the network as torch builds it, float32,
-batches of 32. Errors are relative to the largest feature. end to end: rrl.extract, from images in memory to the file,
+batches of 32. Errors are relative to the largest feature. end to end: rrl.stages.extract, from images in memory to the file,
 against the bare forward pass with the same settings, and against timm's inference benchmark (its benchmark.py: the
 network alone, on random numbers, channels last); from JPEG files of 500 x 375 pixels as well.
 """
@@ -27,12 +27,12 @@ from torch import Tensor, nn
 
 from benchmarks.ratios import interleaved, line, most_memory, ratio
 from rrl.arithmetic import NATIVE
-from rrl.extract import extract_split
-from rrl.targets.images import Split, inputs
-from rrl.targets.transforms import Photographs
+from rrl.data.images import Split, inputs
+from rrl.data.transforms import Photographs
+from rrl.networks.architectures import build_trunk
+from rrl.networks.inference import for_inference
+from rrl.stages.extract import extract_split
 from rrl.training.device import multiply_by_onednn, prepare
-from rrl.trunks.architectures import build_trunk
-from rrl.trunks.inference import for_inference
 
 TRANSFORM = Photographs(
     size=224, resize=256, scale=(0.08, 1.0), interpolation="bilinear", flip=True, mean=(0.5,) * 3, std=(0.25,) * 3

@@ -31,7 +31,7 @@ from benchmarks import gpu_fast as fast
 from benchmarks import gpu_right as right
 from benchmarks.gpu_made_up import SMALL, Machine, Size
 from benchmarks.gpu_report import Report
-from rrl.targets.reading import stop_all
+from rrl.data.reading import stop_all
 
 
 def environment(machine: Machine) -> dict[str, Any]:

@@ -27,17 +27,17 @@ from benchmarks.gpu_made_up import (
     undetermined,
 )  # fmt: skip
 from benchmarks.gpu_report import ENOUGH, Row
-from rrl.extract import extract_split
-from rrl.lbfgs_probe import TrainingImages, fit_heads
-from rrl.probing.graphs import sweep_of
-from rrl.probing.heads import HeadTraining, Setting, initial_head, train_heads
-from rrl.probing.sweep import Heads
-from rrl.targets.images import Split, pixels_of
-from rrl.targets.reading import Pixels, read
-from rrl.targets.transforms import Photographs
+from rrl.data.images import Split, pixels_of
+from rrl.data.reading import Pixels, read
+from rrl.data.transforms import Photographs
+from rrl.heads.graphs import sweep_of
+from rrl.heads.sgd import HeadTraining, Setting, initial_head, train_heads
+from rrl.heads.sweep import Heads
+from rrl.networks.inference import folded, for_inference
+from rrl.stages.extract import extract_split
+from rrl.stages.lbfgs_probe import TrainingImages, fit_heads
 from rrl.training.batches import epoch_batches
 from rrl.training.device import batches_on_device, on_host
-from rrl.trunks.inference import folded, for_inference
 
 REACHED = f">= {ENOUGH}"
 ONCE: dict[str, Any] = {"name": "constant"}
@@ -111,7 +111,7 @@ def forward(machine: Machine, precision: str) -> Iterator[Row]:
 
 
 def extraction(machine: Machine) -> Iterator[Row]:
-    """rrl.extract.extract_split into a file, against the slower of the compiled forward pass and reading alone.
+    """rrl.stages.extract.extract_split into a file, against the slower of the compiled forward pass and reading alone.
 
     Reading and extraction take turns, and one whole pass of each comes first, unmeasured: by then every process that
     reads has started and made its first images. Timed after one batch, which reached half of 16 processes, reading

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from benchmarks.ratios import Seconds, interleaved
 from rrl.arithmetic import NATIVE
-from rrl.artifacts.features import create
-from rrl.probing.cached import Columns, Data, OnDisk, open_features
-from rrl.targets.images import Split
-from rrl.targets.pictures import read_picture
-from rrl.targets.reading import Pixels
-from rrl.targets.transforms import Photographs
+from rrl.data.images import Split
+from rrl.data.pictures import read_picture
+from rrl.data.reading import Pixels
+from rrl.data.transforms import Photographs
+from rrl.heads.cached import Columns, Data, OnDisk, open_features
+from rrl.networks.architectures import Network, Trunk, build_trunk
+from rrl.store.features import create
 from rrl.training.device import prepare
 from rrl.training.train import Batches, Recipe, train
-from rrl.trunks.architectures import Network, Trunk, build_trunk
 
 CPU = torch.device("cpu")
 DECAYS = [1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 5e-2]

@@ -77,9 +77,9 @@ class Stages:
             return
         try:
             from rrl.arithmetic import NATIVE, STAGES
-            from rrl.artifacts.code_version import code_version
-            from rrl.artifacts.provenance import read_card
+            from rrl.code_version import code_version
             from rrl.command import flags
+            from rrl.store.cards import read_card
 
             output = self.root / f"{artifact}.json"
             words = ["--code-version", code_version(stage), "--threads", str(self.threads), "--output", str(output)]
@@ -88,7 +88,9 @@ class Stages:
             words += ["--input-keys", *(self.cards[name].key for names in cards.values() for name in names)]
             words += ["--arithmetic", NATIVE] if stage in STAGES else []
             words += flags({**settings, **{name: str(value) for name, value in places.items()}})
-            importlib.import_module(f"rrl.{stage}").main(words if stage != "represent" else without_threads(words))
+            importlib.import_module(f"rrl.stages.{stage}").main(
+                words if stage != "represent" else without_threads(words)
+            )
             self.cards[artifact] = read_card(output)
             report["memory"] = most_memory()
             report["digest"] = self.cards[artifact].digest
@@ -97,7 +99,7 @@ class Stages:
         report["seconds"] = time.monotonic() - start
 
     def target(self) -> None:
-        from rrl.targets.image_sources import open_source
+        from rrl.data.image_sources import open_source
 
         source = self.pictures.name
         settings = {
@@ -142,7 +144,7 @@ class Stages:
             logits=self.root / f"finetuned/{name}.h5", keep=kept,
         )  # fmt: skip
         if kept.exists():
-            from rrl.artifacts.provenance import read_card
+            from rrl.store.cards import read_card
 
             self.cards[f"networks/{name}"] = card = read_card(kept)
             self.report[f"networks/{name}"] = {"stage": "finetune", "digest": card.digest, "seconds": 0.0}

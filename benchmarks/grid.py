@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from benchmarks.extraction import BATCH_SIZE, CPU, TRANSFORM, random_trunk
 from benchmarks.ratios import line
 from rrl.arithmetic import NATIVE
-from rrl.artifacts.features import finish, write_virtual
-from rrl.extract import extract_split
-from rrl.probing.cached import Columns, Data, OnDisk, open_features
-from rrl.probing.heads import HeadTraining, Setting, initial_head, train_heads
-from rrl.targets.images import Split, inputs
+from rrl.data.images import Split, inputs
+from rrl.heads.cached import Columns, Data, OnDisk, open_features
+from rrl.heads.sgd import HeadTraining, Setting, initial_head, train_heads
+from rrl.networks.inference import for_inference
+from rrl.stages.extract import extract_split
+from rrl.store.features import finish, write_virtual
 from rrl.training.device import multiply_by_onednn, prepare
-from rrl.trunks.inference import for_inference
 
 SIZES = {1: 10, 2: 1, 4: 1, 5: 1, 10: 1}  # networks in a representation -> how many such representations
 DECAYS = [0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1]

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from rrl.targets.paper_datasets import open_paper_dataset
+from rrl.data.paper_datasets import open_paper_dataset
 
 COLUMNS = ("files", "seconds", "per 100k", "os.walk", "ratio", "sizes cost", "memory")
 

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from benchmarks.ratios import interleaved, line, ratio
 from rrl.arithmetic import NATIVE
-from rrl.lbfgs_probe import TrainingImages, fit_heads
-from rrl.probing.heads import Data, initial_head
-from rrl.probing.sweep import EPSILON, Heads, Sweep, evaluate
+from rrl.heads.sgd import Data, initial_head
+from rrl.heads.sweep import EPSILON, Heads, Sweep, evaluate
+from rrl.stages.lbfgs_probe import TrainingImages, fit_heads
 from rrl.training.device import multiply_by_onednn, prepare
 from rrl.training.randomness import generator, shuffled
 from rrl.training.schedule import learning_rates

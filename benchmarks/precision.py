@@ -14,16 +14,16 @@ import torch
 import yaml
 
 from rrl.arithmetic import NATIVE
-from rrl.artifacts.members import SPLITS
-from rrl.artifacts.provenance import read_card
-from rrl.probing.cached import Data
-from rrl.probing.heads import HeadTraining, Setting, all_scores, initial_head, train_heads, trainings
-from rrl.targets.images import Split, inputs, load_split
-from rrl.targets.transforms import parse_transform
+from rrl.data.images import Split, inputs, load_split
+from rrl.data.transforms import parse_transform
+from rrl.heads.cached import Data
+from rrl.heads.sgd import HeadTraining, Setting, all_scores, initial_head, train_heads, trainings
+from rrl.networks.architectures import Trunk
+from rrl.networks.inference import for_inference
+from rrl.networks.stored_networks import load_trunk
+from rrl.store.cards import read_card
+from rrl.store.members import SPLITS
 from rrl.training.device import multiply_by_onednn, prepare
-from rrl.trunks.architectures import Trunk
-from rrl.trunks.inference import for_inference
-from rrl.trunks.stored_networks import load_trunk
 
 BATCH_SIZE, SHOTS = 250, 100
 CPU = torch.device("cpu")

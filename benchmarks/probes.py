@@ -33,11 +33,11 @@ from torch import Tensor, nn
 
 from benchmarks.ratios import interleaved, line, most_memory, ratio
 from rrl.arithmetic import NATIVE
-from rrl.artifacts.features import CHUNK, create, file_digest
-from rrl.artifacts.logits import logits_file
-from rrl.lbfgs_probe import fit_heads, select
-from rrl.probing.cached import Columns, Data, OnDisk, open_features
-from rrl.probing.heads import HeadTraining, Selection, Setting, initial_head, scores_of, train_heads
+from rrl.heads.cached import Columns, Data, OnDisk, open_features
+from rrl.heads.sgd import HeadTraining, Selection, Setting, initial_head, scores_of, train_heads
+from rrl.stages.lbfgs_probe import fit_heads, select
+from rrl.store.features import CHUNK, create, file_digest
+from rrl.store.logits import logits_file
 from rrl.training.device import multiply_by_onednn, prepare
 
 DECAYS = [0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1]

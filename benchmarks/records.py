@@ -42,7 +42,7 @@ def _records(folder: Path) -> Iterator[dict[str, Any]]:
 
 @cache
 def imports_torch(stage: str) -> bool:
-    command = f"import sys, rrl.{stage}; print('torch' in sys.modules)"
+    command = f"import sys, rrl.stages.{stage}; print('torch' in sys.modules)"
     return (
         subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout == "True\n"
     )

@@ -2,10 +2,10 @@
 
     python -m benchmarks.storage --folder /tmp
 
-writing : from float32 features in memory to the finished file: rrl.extract, its network replaced by an array, and
-rrl.artifacts.features.finish; against np.memmap and its fsync. reading : blocks of 256 rows in a random order, from
+writing : from float32 features in memory to the finished file: rrl.stages.extract, its network replaced by an array, and
+rrl.store.features.finish; against np.memmap and its fsync. reading : blocks of 256 rows in a random order, from
 the page cache, as probes read features that memory cannot hold. CAT : the same of ten members, read from their own
-files and put side by side, against one file that holds them so. virtual file : rrl.represent for as many rows as
+files and put side by side, against one file that holds them so. virtual file : rrl.stages.represent for as many rows as
 ImageNet has, over sparse files of members.
 """
 
@@ -23,13 +23,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.ratios import interleaved, line, ratio
-from rrl.artifacts.features import CHUNK, create, finish
-from rrl.artifacts.provenance import Card
-from rrl.extract import extract_split
-from rrl.probing.cached import Columns, OnDisk, open_features
-from rrl.represent import build_split
-from rrl.targets.images import Split
-from rrl.targets.transforms import PaddedCrop
+from rrl.data.images import Split
+from rrl.data.transforms import PaddedCrop
+from rrl.heads.cached import Columns, OnDisk, open_features
+from rrl.stages.extract import extract_split
+from rrl.stages.represent import build_split
+from rrl.store.cards import Card
+from rrl.store.features import CHUNK, create, finish
 
 Features = npt.NDArray[np.float32]
 

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from benchmarks.ratios import Seconds, interleaved, line, ratio
 from rrl.arithmetic import NATIVE
-from rrl.targets.images import Split
-from rrl.targets.transforms import PaddedCrop, Photographs, Transform
+from rrl.data.images import Split
+from rrl.data.transforms import PaddedCrop, Photographs, Transform
+from rrl.networks.architectures import Network, build_trunk
 from rrl.training.batches import epoch_batches, step_batches
 from rrl.training.device import prepare
 from rrl.training.train import Batches, Recipe, train
-from rrl.trunks.architectures import Network, build_trunk
 
 CPU = torch.device("cpu")
 CLASSES = 10

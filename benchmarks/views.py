@@ -3,8 +3,8 @@
     python -m benchmarks.views --seeds 6 --threads 1 --networks results/demo/networks --output docs
 
 Writes views.csv and views.svg into --output and prints the table. Linear probes on features of the demo's networks,
-by the demo's probe with 28 epochs of one pass each. From the cache: v views through rrl.extract and
-rrl.probing.heads, epoch e on view e mod v; v = 1 is the plain images, v = 28 a view for each epoch. On-line: a plain
+by the demo's probe with 28 epochs of one pass each. From the cache: v views through rrl.stages.extract and
+rrl.heads.sgd, epoch e on view e mod v; v = 1 is the plain images, v = 28 a view for each epoch. On-line: a plain
 PyTorch loop that augments and runs the trunk in each step. Both start from the same heads and see the same batches;
 the draws of the augmentation are independent of each other. As a control, v = 28 once more with the draws of on-line.
 Setting and epoch are picked on val, test is read once. In views.csv, views 0 is on-line, -1 the control.
@@ -31,23 +31,23 @@ from scipy.stats import t as student
 from torch import Tensor, nn
 
 from rrl.arithmetic import NATIVE
-from rrl.artifacts.files import complete, write_text
-from rrl.artifacts.provenance import read_card
 from rrl.command import run
+from rrl.config.load import load_config
+from rrl.data.images import Split, inputs, load_split
+from rrl.data.shots import first_of_each_class
+from rrl.data.transforms import PaddedCrop
 from rrl.errors import UserError
-from rrl.experiment.config import load_config
-from rrl.extract import extract_split
 from rrl.figures.drawing import COLOURS, MARKERS
-from rrl.probing.cached import Data
-from rrl.probing.heads import HeadTraining, Setting, all_scores, initial_head, train_heads
-from rrl.targets.images import Split, inputs, load_split
-from rrl.targets.shots import first_of_each_class
-from rrl.targets.transforms import PaddedCrop
+from rrl.heads.cached import Data
+from rrl.heads.sgd import HeadTraining, Setting, all_scores, initial_head, train_heads
+from rrl.networks.architectures import JointTrunk, Trunk
+from rrl.networks.inference import for_inference
+from rrl.networks.stored_networks import load_trunk
+from rrl.stages.extract import extract_split
+from rrl.store.cards import read_card
+from rrl.store.files import complete, write_text
 from rrl.training.device import prepare
 from rrl.training.randomness import generator, shuffled
-from rrl.trunks.architectures import JointTrunk, Trunk
-from rrl.trunks.inference import for_inference
-from rrl.trunks.stored_networks import load_trunk
 
 DEMO = Path(__file__).parent.parent / "workflow/config/demo.yaml"
 AUGMENTATIONS = {"crop 2, flip": {"pad": 2, "flip": True}, "crop 1": {"pad": 1, "flip": False}}
@@ -252,7 +252,7 @@ def table(summary: pd.DataFrame) -> str:
 
 
 def draw(summary: pd.DataFrame, path: Path) -> None:
-    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "rrl", "font.size": 8})  # as rrl.figure
+    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "rrl", "font.size": 8})  # as rrl.stages.figure
     cached = summary[(summary["target"] != "all") & (summary["views"] > 0)]
     rows, columns = (list(cached.groupby(of, sort=False).groups) for of in ("augmentation", ["target", "shots"]))
     size = (2.6 * len(columns) + 0.9, 2.5 * len(rows) + 0.5)

@@ -25,9 +25,9 @@ from typing import Any
 import yaml
 
 from benchmarks.ratios import line
-from rrl.artifacts.provenance import Card, Job, read_card
-from rrl.experiment.config import load_config
-from rrl.experiment.plan import Plan
+from rrl.config.load import load_config
+from rrl.plan import Plan
+from rrl.store.cards import Card, Job, read_card
 
 ROOT = Path(__file__).resolve().parents[1]
 DRY_RUN, NO_OP = 15.0, 10.0  # seconds

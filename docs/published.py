@@ -2,22 +2,22 @@
 
 from urllib.parse import urlsplit
 
-from rrl.trunks.checkpoints import Checkpoint, Pin, checkpoints, pins, url
+from rrl.networks.checkpoints import Checkpoint, Pin, checkpoints, pins, url
 
 INTRODUCTION = """\
 # Published networks
 
-This page is made from `rrl/trunks/checkpoints.yaml` by `python -m docs.reference`; do not edit it.
+This page is made from `rrl/networks/checkpoints.yaml` by `python -m docs.reference`; do not edit it.
 
 No checksums are published for any of these files. The size and sha256 that a file has when it is first used are pinned
-in `rrl/trunks/checkpoint_pins.json`, and checked whenever it is used after that; commit that file. {pinned}
+in `rrl/networks/checkpoint_pins.json`, and checked whenever it is used after that; commit that file. {pinned}
 
 Download the six supervised networks, or those that are named, or a single file:
 
 ```
-python -m rrl.download
-python -m rrl.download vit-b16-i21k swav-resnet50 --checkpoints checkpoints
-python -m rrl.download --file supervised_pretrain/resnet50w2_imagenet1k_supervised.pth.tar
+python -m rrl.stages.download
+python -m rrl.stages.download vit-b16-i21k swav-resnet50 --checkpoints checkpoints
+python -m rrl.stages.download --file supervised_pretrain/resnet50w2_imagenet1k_supervised.pth.tar
 ```
 
 By hand: open the link in a browser and save what it gives as the file named below, below the folder `checkpoints`. If

@@ -16,20 +16,27 @@ from unittest.mock import patch
 import click
 
 from docs.published import checkpoints_page
-from rrl.cli import main as rrl
+from rrl.cli.main import main as rrl
 from rrl.command import Command
-from rrl.experiment.schema import MOST_CHARACTERS, Config
+from rrl.config.schema import MOST_CHARACTERS, Config
 
 DOCS = Path(__file__).parent
 CLONE = DOCS.parent
 SCHEMA = Config.model_json_schema()
 MODELS: dict[str, dict[str, Any]] = SCHEMA["$defs"]
-FOR_PEOPLE = ("costs", "progress", "report", "why", "download", "fetch")  # modules with a command that is no stage
+FOR_PEOPLE = (
+    "cli.costs",
+    "cli.progress",
+    "cli.report",
+    "cli.why",
+    "stages.download",
+    "data.fetch",
+)  # modules with a command that is no stage
 
 CONFIG = f"""\
 # Keys of a config
 
-This page is made from `rrl/experiment/schema.py` by `python -m docs.reference`; do not edit it.
+This page is made from `rrl/config/schema.py` by `python -m docs.reference`; do not edit it.
 
 A config is one YAML file with all the keys below. There are no defaults, but for `gpus`, and a key that is not here is
 refused. All mistakes are told at once, before anything runs: where, what was found, what is allowed. `1e-4` and
@@ -213,13 +220,21 @@ def _modules() -> Iterator[str]:
 def stages() -> list[str]:
     """Names of the modules of rrl that the rules of the workflow run."""
     rules = "".join(path.read_text(encoding="utf-8") for path in (CLONE / "workflow/rules").glob("*.smk"))
-    return sorted(set(re.findall(r"{PYTHON} -m rrl\.(\w+)", rules)) - set(FOR_PEOPLE))
+    return sorted(set(re.findall(r"{PYTHON} -m rrl\.stages\.(\w+)", rules)) - {"download"})
 
 
 def _stage(name: str) -> Iterator[str]:
-    command: Command = _at(name, Command, "parse")
+    command: Command = _at(f"stages.{name}", Command, "parse")
     text = (command.parser.description or "").removeprefix(f"Stage `{name}`: ")
-    yield from ["", f"### rrl.{name}", "", _line(text[0].upper() + text[1:]), "", "| flag | is a | |", "|---|---|---|"]
+    yield from [
+        "",
+        f"### rrl.stages.{name}",
+        "",
+        _line(text[0].upper() + text[1:]),
+        "",
+        "| flag | is a | |",
+        "|---|---|---|",
+    ]
     for action in command.parser._actions[3:]:
         kind = "card" if action.dest in command.cards else "setting" if action.dest in command.settings else "place"
         several = ", several" if action.nargs == "*" else ""

@@ -57,12 +57,12 @@ def check(stage: str, arithmetic: str, threads: int) -> None:
         present = ", ".join(f"{name} {os.environ.get(name) or 'not set'}" for name in wrong)
         words = shlex.join(f"{name}={value}" for name, value in VARIABLES.items())
         raise UserError(
-            f"rrl.{stage}: found {present}; --arithmetic portable needs four variables before Python starts: put "
+            f"rrl.stages.{stage}: found {present}; --arithmetic portable needs four variables before Python starts: put "
             f"`env {words}` in front of the command"
         )
     if threads != 1 or "LOCAL_RANK" in os.environ:  # which torchrun sets
         present = f"--threads {threads}" if threads != 1 else "several processes"
         raise UserError(
-            f"rrl.{stage}: found {present}; --arithmetic portable computes by one thread of one process: call it "
+            f"rrl.stages.{stage}: found {present}; --arithmetic portable computes by one thread of one process: call it "
             "without torchrun, with --threads 1"
         )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from rrl.trunks.checkpoints import checkpoints
+from rrl.networks.checkpoints import checkpoints
 
 VAL = "val: the best of all settings and epochs tried, so optimistic; test was read once"  # of a pick on val
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rrl.artifacts.provenance import Card
-from rrl.artifacts.record import rows
-from rrl.uncertainty import interval
+from rrl.statistics import interval
+from rrl.store.cards import Card
+from rrl.store.record import rows
 
 SELECTION_TEXT = {
     "heldout": "setting and epoch picked on val, test read once",

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
 from rrl import arithmetic
-from rrl.artifacts.code_version import code_version
-from rrl.artifacts.files import is_full
-from rrl.artifacts.provenance import Card, Job, read_card, remake
+from rrl.code_version import code_version
 from rrl.errors import UserError
+from rrl.store.cards import Card, Job, read_card, remake
+from rrl.store.files import is_full
 
 
 def boolean(text: str) -> bool:
@@ -64,7 +64,7 @@ class Command:
 
     def __init__(self, stage: str, description: str | None):
         self.stage = stage
-        self.parser = argparse.ArgumentParser(prog=f"python -m rrl.{stage}", description=description)
+        self.parser = argparse.ArgumentParser(prog=f"python -m rrl.stages.{stage}", description=description)
         self.cards: list[str] = []
         self.settings: list[str] = []
         self._add("--code-version", str, "digest of the stage's code that the workflow planned with")
@@ -102,7 +102,7 @@ class Command:
         found = code_version(self.stage)
         if found != arguments.code_version:
             raise UserError(
-                f"rrl.{self.stage}: code changed since submission (planned {arguments.code_version}, found {found}); "
+                f"rrl.stages.{self.stage}: code changed since submission (planned {arguments.code_version}, found {found}); "
                 "run the same snakemake command again"
             )
         if self.stage in arithmetic.STAGES:

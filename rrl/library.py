@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from rrl.errors import UserError
-from rrl.probing.cached import Data
-from rrl.probing.heads import HeadTraining, Setting, all_scores, initial_head, train_heads
-from rrl.uncertainty import interval
+from rrl.heads.cached import Data
+from rrl.heads.sgd import HeadTraining, Setting, all_scores, initial_head, train_heads
+from rrl.statistics import interval
 
 Features = npt.NDArray[np.float32]
 WEIGHT_DECAYS = (1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 5e-2)  # of the paper's linear probing on CIFAR

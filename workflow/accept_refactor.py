@@ -2,7 +2,7 @@
 
 Both run the smoke experiment, which has every stage, each in a copy below .cache, with the config and the inputs of the
 code here. If all artifacts are equal, byte for byte, the digests of the changed stages get the versions of the old ones
-in rrl/artifacts/accepted_refactors.json, so that no result reruns; commit that file with the refactor. Otherwise the
+in rrl/accepted_refactors.json, so that no result reruns; commit that file with the refactor. Otherwise the
 first difference is shown. With --old-python the old code runs in another environment: what an upgrade of the libraries
 changes. Usage: make accept-refactor [OLD=commit] [OLD_PYTHON=path]
 """
@@ -26,23 +26,23 @@ import numpy as np
 import yaml
 from safetensors.numpy import load_file
 
-from rrl.artifacts.code_version import ACCEPTED, PACKAGE, accepted_refactors, code_digest, code_version
-from rrl.artifacts.files import write_text
+from rrl.code_version import ACCEPTED, PACKAGE, accepted_refactors, code_digest, code_version
 from rrl.command import run
+from rrl.config.load import load_config
 from rrl.errors import UserError
-from rrl.experiment.config import load_config
-from rrl.experiment.plan import Plan, Planned
+from rrl.plan import Plan, Planned
+from rrl.store.files import write_text
 from tests.helpers import smoke
 from tests.helpers.smoke import CONFIG, RESULTS, smoke_inputs
 
 CLONE = PACKAGE.parent
 LIBRARIES = "from importlib.metadata import distributions as d; print(sorted(f'{x.name} {x.version}' for x in d()))"
 VERSIONS = """import json, sys
-from rrl.artifacts.code_version import code_version
+from rrl.code_version import code_version
 print(json.dumps([code_version(stage) for stage in sys.argv[1:]]))"""
 MISTAKES = """import sys, yaml
 from rrl.errors import UserError
-from rrl.experiment.config import load_config
+from rrl.config.load import load_config
 try:
     load_config(yaml.safe_load(open(sys.argv[1], encoding="utf-8")), [])
 except UserError as error:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from rrl.trunks.checkpoints import checkpoints
+from rrl.networks.checkpoints import checkpoints
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = {

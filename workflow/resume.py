@@ -18,9 +18,9 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from rrl.artifacts.files import space_for
+from rrl.config.load import read_config
 from rrl.errors import UserError
-from rrl.experiment.config import read_config
+from rrl.store.files import space_for
 from workflow import fork_server
 from workflow.folders import check_writable
 

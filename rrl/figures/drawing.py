@@ -13,8 +13,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rrl.artifacts.files import complete
 from rrl.cells import SELECTION_TEXT
+from rrl.store.files import complete
 
 # Okabe and Ito, "Color universal design" (2008): distinct for colour-blind readers; grey in place of their yellow,
 # which is too pale for lines.

@@ -14,9 +14,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rrl.artifacts.provenance import Card
-from rrl.compare_records import compare_records
+from rrl.cli.compare_records import compare_records
 from rrl.figures.drawing import COLOURS, MARKERS, of_spread, panels
+from rrl.store.cards import Card
 
 NOTE = (
     "Each marker: one set of networks less the same without the last; bars: 95 % intervals of the difference on the "

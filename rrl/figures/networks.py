@@ -12,10 +12,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rrl.artifacts.provenance import Card
 from rrl.cells import top1_of
 from rrl.figures.drawing import COLOURS, MARKERS, of_paper, of_spread, panels
-from rrl.uncertainty import interval
+from rrl.statistics import interval
+from rrl.store.cards import Card
 
 NOTE = (
     "Markers: the mean; bars: its 95 % interval from the number of test images alone (Wilson), which says nothing of "

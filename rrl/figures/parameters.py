@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from rrl.artifacts.provenance import Card
 from rrl.cells import top1_of
 from rrl.figures.drawing import COLOURS, MARKERS, of_paper, panels
+from rrl.store.cards import Card
 
 
 def points(

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rrl.artifacts.provenance import Card
 from rrl.figures.drawing import write_caption
+from rrl.store.cards import Card
 
 CELL = 0.31  # inches
 LETTER = 0.085  # inches, of the names of the networks

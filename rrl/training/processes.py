@@ -47,7 +47,9 @@ def become_torchrun(stage: str, gpus: int, arithmetic: str, argv: Sequence[str] 
         words = sys.argv[1:] if argv is None else argv
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # a stage sets its threads itself
         sys.stderr.flush()
-        os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", *flags, "-m", f"rrl.{stage}", *words])
+        os.execv(
+            sys.executable, [sys.executable, "-m", "torch.distributed.run", *flags, "-m", f"rrl.stages.{stage}", *words]
+        )
 
 
 @dataclass(frozen=True)

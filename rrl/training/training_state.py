@@ -19,10 +19,10 @@ from typing import Any, Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from rrl.artifacts.files import is_full, sha256_of_file
-from rrl.artifacts.provenance import Job
-from rrl.artifacts.work import claim, folder_of
 from rrl.bars import write_line
+from rrl.store.cards import Job
+from rrl.store.files import is_full, sha256_of_file
+from rrl.store.work import claim, folder_of
 from rrl.training.processes import ALONE, Processes
 
 SECONDS = 300.0  # between two saves

@@ -123,7 +123,7 @@ def _(of: Clone, cluster: Cluster) -> None:
     less = ("--set-resources", "pretrain:runtime=1", "pretrain:slurm_partition=gpu")
     process = of.start(RECORD, options=less)
     of.training()
-    ids = [int(pid) for pid in run("pgrep", "-f", "rrl.pretrain").split()]
+    ids = [int(pid) for pid in run("pgrep", "-f", "rrl.stages.pretrain").split()]
     here = [pid for pid in ids if os.path.realpath(f"/proc/{pid}/cwd") == os.path.realpath(of.folder)]
     for pid in here:
         os.kill(pid, signal.SIGSTOP)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from rrl.networks import build
+from rrl.networks.api import build
 from tests.helpers.clones import CLONE
 
 
@@ -34,7 +34,7 @@ def pictures(folder: Path, per_class: int = 10, size: int = 28) -> Path:
 
 def rrl(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
     """The command, as a user calls it, in `folder`."""
-    command = [sys.executable, "-m", "rrl.cli", *map(str, words)]
+    command = [sys.executable, "-m", "rrl.cli.main", *map(str, words)]
     return subprocess.run(
         command, cwd=folder, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(CLONE)}
     )

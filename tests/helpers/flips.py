@@ -53,7 +53,7 @@ def commands(clone: Path) -> list[Command]:
     """Of all jobs."""
     options = ("--dry-run", "--forceall", "--printshellcmds")
     output = snakemake(clone, options=options, quiet=False)
-    lines = sorted(set(re.findall(r"-m (rrl\.\w+ .*) 2> \S+$", output, re.MULTILINE)))
+    lines = sorted(set(re.findall(r"-m (rrl\.stages\.\w+ .*) 2> \S+$", output, re.MULTILINE)))
     words = [shlex.split(line) for line in lines]
     return [Command(stage.removeprefix("rrl."), tuple(rest)) for stage, *rest in words]
 
@@ -107,7 +107,15 @@ def damage(path: Path, chance: random.Random) -> str:
 
 def import_stages() -> None:
     """What jobs import, once for all processes that `run` starts."""
-    for name in ("torch", "h5py", "pandas", "matplotlib.figure", "rrl.extract", "rrl.finetune", "rrl.table"):
+    for name in (
+        "torch",
+        "h5py",
+        "pandas",
+        "matplotlib.figure",
+        "rrl.stages.extract",
+        "rrl.stages.finetune",
+        "rrl.stages.table",
+    ):
         importlib.import_module(name)
 
 
@@ -123,7 +131,7 @@ def run(command: Command, log: Path) -> int | None:
             sys.argv = [command.stage, *command.words]
             from rrl.command import run as run_stage
 
-            run_stage(importlib.import_module(f"rrl.{command.stage}").main)
+            run_stage(importlib.import_module(f"rrl.stages.{command.stage}").main)
             status = 0
         except SystemExit as error:
             status = error.code if isinstance(error.code, int) else 70
@@ -142,7 +150,7 @@ def trial(path: Path, command: Command, log: Path, chance: random.Random) -> tup
     before = {made: made.read_bytes() for made in [path, *command.made()] if made.exists()}
     runs = {made.with_suffix(".run.json") for made in command.made()}
     before |= {made: made.read_bytes() for made in runs if made.exists()}
-    what = f"{path}: {damage(path, chance)}; rrl.{command.stage}"
+    what = f"{path}: {damage(path, chance)}; rrl.stages.{command.stage}"
     for made in command.made():
         made.unlink(missing_ok=True)
     status = run(command, log)

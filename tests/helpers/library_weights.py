@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from rrl.experiment.schema import Photographs as Allowed
-from rrl.targets.transforms import Photographs, parse_transform
-from rrl.trunks.pretrained import preprocessing
+from rrl.config.schema import Photographs as Allowed
+from rrl.data.transforms import Photographs, parse_transform
+from rrl.networks.pretrained import preprocessing
 from tests.helpers.models import randomise, run
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from rrl import represent
-from rrl.artifacts.code_version import code_version
-from rrl.artifacts.features import create, file_digest, finish
-from rrl.artifacts.members import SPLITS, parse_member
-from rrl.artifacts.provenance import Job, read_card
+from rrl.code_version import code_version
+from rrl.stages import represent
+from rrl.store.cards import Job, read_card
+from rrl.store.features import create, file_digest, finish
+from rrl.store.members import SPLITS, parse_member
 
 COUNTS = {"train": 160, "val": 300, "test": 200}
 CLASSES = 4

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from rrl.experiment.config import load_config
+from rrl.config.load import load_config
 from tests.helpers.clones import CLONE, duplicate, edited, snakemake
 
 Change = Callable[[Path], AbstractContextManager[Path]]
@@ -166,7 +166,7 @@ def checkout(back: bool) -> Change:
         git(folder, "init", "--quiet")
         git(folder, "add", "--all")
         git(folder, "commit", "--quiet", "--message", "one")
-        with edited(folder / "rrl/table.py", "Windows share", "Windows have"):
+        with edited(folder / "rrl/stages/table.py", "Windows share", "Windows have"):
             git(folder, "commit", "--quiet", "--all", "--message", "two")
         git(folder, "checkout", "--quiet", "--force", "HEAD")
         if back:
@@ -247,7 +247,7 @@ NEW_SEED = {
 PAIRS = [
     (
         nothing("comments in every module", every_module(lambda text: f"# why\n{text}\n# the end\n")),
-        Case("a statement more in `rrl/table.py`", edit("rrl/table.py", ("NOTE = (", "OTHER = 1\nNOTE = (")), {"table?": 2}),
+        Case("a statement more in `rrl/stages/table.py`", edit("rrl/stages/table.py", ("NOTE = (", "OTHER = 1\nNOTE = (")), {"table?": 2}),
     ),
     (
         nothing("docstrings of every module, class and function", every_module(other_docstrings)),
@@ -255,16 +255,16 @@ PAIRS = [
     ),
     (
         nothing("layout of every module", every_module(other_layout)),
-        Case("a constant of the initial head in `rrl/probing/heads.py`", edit("rrl/probing/heads.py", ("HEAD_STD = 0.01", "HEAD_STD = 0.02")), {**PROBES, **TWO_STAGE, **TABLES}),
+        Case("a constant of the initial head in `rrl/heads/sgd.py`", edit("rrl/heads/sgd.py", ("HEAD_STD = 0.01", "HEAD_STD = 0.02")), {**PROBES, **TWO_STAGE, **TABLES}),
     ),
     (
-        nothing("layout of a number: `HEAD_STD = (0.01)`", edit("rrl/probing/heads.py", ("HEAD_STD = 0.01", "HEAD_STD = (\n    0.01\n)"))),
-        Case("the rule of ensembles in `rrl/ensemble.py`", edit("rrl/ensemble.py", (".mean(0, dtype", ".max(0).mean(0, dtype")),
+        nothing("layout of a number: `HEAD_STD = (0.01)`", edit("rrl/heads/sgd.py", ("HEAD_STD = 0.01", "HEAD_STD = (\n    0.01\n)"))),
+        Case("the rule of ensembles in `rrl/stages/ensemble.py`", edit("rrl/stages/ensemble.py", (".mean(0, dtype", ".max(0).mean(0, dtype")),
              {"records/*/*/ensemble": 4, "records/mnist/cat2/ensemble_finetune": 1, **TABLES}),
     ),
     (
         nothing("a module more, which nothing imports", new_file("rrl/spare.py", "SPARE = 1\n")),
-        Case("an import more, of a module that changes results", edit("rrl/merge.py", ("import time\n", "import time\nimport rrl.targets.shots\n")),
+        Case("an import more, of a module that changes results", edit("rrl/stages/merge.py", ("import time\n", "import time\nimport rrl.data.shots\n")),
              {"records/mnist/*/finetune": 3, "records/mnist/cat2/ensemble_finetune": 1, **FINETUNING}),
     ),
     (

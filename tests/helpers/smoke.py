@@ -26,12 +26,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from rrl.trunks.architectures import build_trunk
+from rrl.networks.architectures import build_trunk
 from tests.helpers.clones import CLONE, copy_clone, shared, snakemake
 from tests.helpers.paper_data import make_imagenet
 
 DECLARED = re.compile(r'ommand\("(\w+)", __doc__\)')  # Command, or probe_command
-STAGES = sorted({name for path in (CLONE / "rrl").glob("*.py") for name in DECLARED.findall(path.read_text())})
+STAGES = sorted({name for path in (CLONE / "rrl/stages").glob("*.py") for name in DECLARED.findall(path.read_text())})
 MAINS = [*STAGES, "download"]  # whose flags people type too
 CONFIG = Path("workflow/config/smoke.yaml")
 RESULTS = Path("results/smoke")
@@ -95,7 +95,7 @@ def run_smoke(folder: Path) -> None:
 
 INFO = r"(?: .*\n)*"
 JOB = re.compile(
-    rf"^(?:local)?rule (\w+):\n{INFO}    output: (.*)\n{INFO}Shell command: .*? -m rrl\.(\w+) (.*) 2> \S+$",
+    rf"^(?:local)?rule (\w+):\n{INFO}    output: (.*)\n{INFO}Shell command: .*? -m rrl\.stages\.(\w+) (.*) 2> \S+$",
     re.MULTILINE,
 )
 
@@ -126,7 +126,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 def register(tree: Path, source: str) -> None:
     """In a tree, the checkpoint of a source takes the place of a published one."""
-    path = tree / "rrl/trunks/checkpoints.yaml"
+    path = tree / "rrl/networks/checkpoints.yaml"
     content = yaml.safe_load(path.read_text()) | {CHECKPOINT: SERVED | {"sources": [source]}}
     path.write_text(yaml.safe_dump(content))
 

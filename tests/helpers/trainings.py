@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from rrl import distill, extract, pretrain, random_network, target
 from rrl.arithmetic import NATIVE, STAGES
-from rrl.artifacts.code_version import code_version
-from rrl.artifacts.provenance import Card, read_card
+from rrl.code_version import code_version
 from rrl.command import flags
+from rrl.stages import distill, extract, pretrain, random_network, target
+from rrl.store.cards import Card, read_card
 from tests.helpers.clones import CLONE
 
 CROP: dict[str, Any] = {"mean": 0.286, "std": 0.353, "pad": 2, "flip": True}
@@ -154,7 +154,7 @@ class Stages:
         return found
 
     def run(self, stage: str, **changed: Any) -> None:
-        importlib.import_module(f"rrl.{stage}").main(self.words(stage, **changed))
+        importlib.import_module(f"rrl.stages.{stage}").main(self.words(stage, **changed))
 
     def start(self, stage: str, seconds: float) -> subprocess.Popen[str]:
         """The job as a process of its own."""

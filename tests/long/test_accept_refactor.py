@@ -14,15 +14,15 @@ from tests.helpers.smoke import CONFIG, RESULTS
 
 # The same sums in the same order, by other names and through a function more.
 REFACTOR = {
-    "rrl/probing/sweep.py": [
+    "rrl/heads/sweep.py": [
         ("        error = scores.exp_()  # dL/dlogits (B, S, C)\n", "        error = _softmax(scores)  # dL/dlogits (B, S, C)\n"),
         ("def evaluate(", "def _softmax(scores: Tensor) -> Tensor:\n    return scores.exp_()\n\n\ndef evaluate("),
         ("        error[images, :, labels] -= 1\n", "        wanted = images, slice(None), labels\n        error[wanted] -= 1\n"),
     ],
-    "rrl/trunks/checkpoint_formats.py": [
+    "rrl/networks/checkpoint_formats.py": [
         ("return found[0] if found else", "return next(iter(found)) if found else"),
     ],
-    "rrl/distill.py": [
+    "rrl/stages/distill.py": [
         ("outputs.view(-1, wanted.shape[2]) / temperature", "outputs.view(-1, wanted.size(2)) / temperature"),
     ],
 }  # fmt: skip
@@ -74,7 +74,7 @@ def test_without_a_change_there_is_nothing_to_accept(clone: Path) -> None:
 
 
 def accepted(clone: Path) -> dict[str, str]:
-    content: dict[str, str] = json.loads((clone / "rrl/artifacts/accepted_refactors.json").read_text())
+    content: dict[str, str] = json.loads((clone / "rrl/accepted_refactors.json").read_text())
     return content
 
 
@@ -101,7 +101,7 @@ def test_a_refactor_is_accepted_and_then_reruns_nothing(clone: Path, other_pytho
     assert result.returncode == 0, result.stderr
     assert "Equal, byte for byte: " in result.stdout
     assert (
-        f"Accepted, in rrl/artifacts/accepted_refactors.json, to be committed with the code: {', '.join(changed)}."
+        f"Accepted, in rrl/accepted_refactors.json, to be committed with the code: {', '.join(changed)}."
         in result.stdout
     )
     assert len(accepted(clone)) == known + len(changed)
@@ -134,24 +134,24 @@ def test_what_is_made_after_an_accepted_refactor_is_the_same(clone: Path) -> Non
 
 
 def test_another_result_is_refused_with_the_first_difference(clone: Path) -> None:
-    table = (clone / "rrl/artifacts/accepted_refactors.json").read_text()
-    with edited(clone / "rrl/probing/heads.py", "HEAD_STD = 0.01", "HEAD_STD = 0.010001"):
+    table = (clone / "rrl/accepted_refactors.json").read_text()
+    with edited(clone / "rrl/heads/sgd.py", "HEAD_STD = 0.01", "HEAD_STD = 0.010001"):
         result = accept(clone)
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert "Error: not accepted, as results differ. The first difference: logits/fashion/" in result.stderr
     assert "/linear_probe.h5: all/heldout/test[0, 0]: " in result.stderr
-    assert (clone / "rrl/artifacts/accepted_refactors.json").read_text() == table
+    assert (clone / "rrl/accepted_refactors.json").read_text() == table
 
 
 def test_old_code_that_cannot_run_it_is_one_line(clone: Path) -> None:
     """As a stage, or a word of the config, came later."""
-    stage = clone / "rrl/similarity.py"
-    with edited(clone / "rrl/experiment/schema.py", '"networks", "gains"]', '"networks"]'):
+    stage = clone / "rrl/stages/similarity.py"
+    with edited(clone / "rrl/config/schema.py", '"networks", "gains"]', '"networks"]'):
         git(clone, "commit", "--quiet", "--all", "--message", "without gains")
     stage.rename(clone / "similarity.py")
     git(clone, "commit", "--quiet", "--all", "--message", "without similarity")
     (clone / "similarity.py").rename(stage)
-    with edited(clone / "rrl/probing/heads.py", "HEAD_STD = 0.01", "HEAD_STD = 0.010001"):
+    with edited(clone / "rrl/heads/sgd.py", "HEAD_STD = 0.01", "HEAD_STD = 0.010001"):
         without_gains, without_similarity = accept(clone, old="HEAD~1"), accept(clone, old="HEAD")
     assert without_gains.returncode == 1 and without_similarity.returncode == 1
     (line,) = without_gains.stderr.splitlines()

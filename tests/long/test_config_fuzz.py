@@ -12,9 +12,9 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 
+from rrl.config.load import load_config
 from rrl.errors import UserError
-from rrl.experiment.config import load_config
-from rrl.experiment.plan import Plan
+from rrl.plan import Plan
 from tests.helpers.clones import CLONE, copy_clone, run_snakemake
 
 ROUNDS = 20  # of 200 configs, the same ones each time

@@ -8,11 +8,11 @@ import pytest
 import torch
 import torchvision
 
-from rrl.artifacts.provenance import read_card
-from rrl.convert import verify
 from rrl.errors import UserError
-from rrl.networks import load
-from rrl.trunks.checkpoints import FIRST_USE
+from rrl.networks.api import load
+from rrl.networks.checkpoints import FIRST_USE
+from rrl.stages.convert import verify
+from rrl.store.cards import read_card
 from tests.helpers.clones import CLONE, copy_clone, edited, run_snakemake, snakemake
 from tests.helpers.models import IMAGES, features_of, resnet, rrl_file, run, same
 from tests.helpers.reruns import planned
@@ -61,7 +61,7 @@ def test_a_file_in_place_becomes_a_network(clone: Path, model: torchvision.model
     assert network.head is not None and network.head.out_features == 10
     assert (clone / "checkpoints" / FILE).read_bytes() == before
     # Pinned on first use; the pin changes no plan.
-    (pinned,) = json.loads((clone / "rrl/trunks/checkpoint_pins.json").read_text()).items()
+    (pinned,) = json.loads((clone / "rrl/networks/checkpoint_pins.json").read_text()).items()
     assert pinned[0] == FILE and pinned[1]["sha256"] == pinned[1]["first_use"] and pinned[1]["size"] == len(before)
     assert "Nothing to be done" in snakemake(clone, f"{NETWORK}.json", options=("--dry-run",))
 
@@ -93,8 +93,8 @@ def test_the_command_for_a_file_that_cannot_be_read_names_its_folder(tmp_path: P
 
 
 def test_a_pin_that_somebody_changes_is_another_plan(clone: Path) -> None:
-    pin = json.loads((clone / "rrl/trunks/checkpoint_pins.json").read_text())[FILE]["sha256"]
-    with edited(clone / "rrl/trunks/checkpoint_pins.json", f'"sha256": "{pin}"', f'"sha256": "{"0" * 64}"'):
+    pin = json.loads((clone / "rrl/networks/checkpoint_pins.json").read_text())[FILE]["sha256"]
+    with edited(clone / "rrl/networks/checkpoint_pins.json", f'"sha256": "{pin}"', f'"sha256": "{"0" * 64}"'):
         assert rules(clone, NETWORK) == ["convert"]
     assert rules(clone, NETWORK) == []
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rrl.artifacts.files import read_json
+from rrl.store.files import read_json
 from tests.helpers.clones import CLONE, copy_clone
 from tests.helpers.documented import exact, tables_of
 
@@ -128,7 +128,7 @@ def test_the_docs_say_which_stages_import_torch() -> None:
     assert len(JOBS) > 10
     for rule, *_, says in JOBS:
         stage = {"finetune_kept": "finetune", "ensemble_finetune": "ensemble"}.get(rule, rule)
-        code = f"import sys, rrl.{stage}; print('torch' in sys.modules)"
+        code = f"import sys, rrl.stages.{stage}; print('torch' in sys.modules)"
         result = subprocess.run([sys.executable, "-c", code], cwd=CLONE, capture_output=True, text=True, check=True)
         assert result.stdout.strip() == str(says == "yes"), rule
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rrl.experiment.config import load_config
-from rrl.experiment.plan import Plan, Planned
+from rrl.config.load import load_config
+from rrl.plan import Plan, Planned
 from tests.helpers.clones import CLONE, copy_clone, snakemake
 
 PAGE = (CLONE / "docs/from-rrl.md").read_text()

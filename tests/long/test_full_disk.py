@@ -17,15 +17,15 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from rrl.artifacts.features import create, finish, write_virtual
-from rrl.artifacts.files import complete, write_json
-from rrl.artifacts.logits import write_logits
-from rrl.artifacts.work import claim
+from rrl.data.image_sources import Item
+from rrl.data.image_splits import write_index
 from rrl.errors import UserError
 from rrl.figures.drawing import save
-from rrl.networks import build, convert
-from rrl.targets.image_sources import Item
-from rrl.targets.image_splits import write_index
+from rrl.networks.api import build, convert
+from rrl.store.features import create, finish, write_virtual
+from rrl.store.files import complete, write_json
+from rrl.store.logits import write_logits
+from rrl.store.work import claim
 from rrl.training import training_state
 from tests.helpers.clones import CLONE, copy_clone, run_snakemake, snakemake
 from tests.helpers.kills import ROOT, files_of
@@ -133,7 +133,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def extracted(_: Path, path: Path) -> None:
-    """As rrl.extract does: with attributes, at the end, which need a page more."""
+    """As rrl.stages.extract does: with attributes, at the end, which need a page more."""
     with claim(path.parent, path.stem, "key") as folder:
         create(folder / path.name, (1, 300, 40), "float16", LABELS)
         finish(folder / path.name, path, {"settings": "x" * 5000})
@@ -213,7 +213,9 @@ def test_with_any_number_of_pages_left_a_writer_ends_in_one_line(write: Writer, 
     assert pages > 1
 
 
-@pytest.mark.parametrize("words", [["rrl.why", "workflow/config/tiny.yaml"], ["rrl.cli", "fingerprint", "LICENSE"]])
+@pytest.mark.parametrize(
+    "words", [["rrl.cli.why", "workflow/config/tiny.yaml"], ["rrl.cli.main", "fingerprint", "LICENSE"]]
+)
 def test_output_to_a_full_disk_ends_in_one_line(words: list[str]) -> None:
     with open("/dev/full", "w") as full:
         result = subprocess.run(

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rrl import claims
-from rrl.artifacts.files import read_json
+from rrl.cli import claims
 from rrl.errors import UserError
+from rrl.store.files import read_json
 from tests.helpers.clones import CLONE
 from tests.helpers.documented import exact, tables_of
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from rrl.artifacts.provenance import read_card
-from rrl.experiment.config import load_config
-from rrl.experiment.plan import Plan, Planned
+from rrl.config.load import load_config
+from rrl.plan import Plan, Planned
+from rrl.store.cards import read_card
 from tests.helpers.clones import CLONE, copy_clone, snakemake
 from tests.helpers.paper_data import make_cifar, make_imagenet, make_inaturalist
 from workflow import miniature

@@ -11,17 +11,17 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rrl.artifacts.provenance import Job
-from rrl.artifacts.record import entry
+from rrl.data.images import Split
+from rrl.data.transforms import PaddedCrop
 from rrl.errors import UserError
-from rrl.finetune import BestEpoch, Evaluation
-from rrl.probing.cached import Data
-from rrl.probing.heads import HeadTraining, Setting, initial_head, train_heads
-from rrl.targets.images import Split
-from rrl.targets.transforms import PaddedCrop
+from rrl.heads.cached import Data
+from rrl.heads.sgd import HeadTraining, Setting, initial_head, train_heads
+from rrl.networks.architectures import Network, build_trunk
+from rrl.networks.stored_networks import save_network
+from rrl.stages.finetune import BestEpoch, Evaluation
+from rrl.store.cards import Job
+from rrl.store.record import entry
 from rrl.training.train import Recipe, train
-from rrl.trunks.architectures import Network, build_trunk
-from rrl.trunks.stored_networks import save_network
 from tests.helpers.clones import copy_clone, run_snakemake, snakemake
 
 CPU = torch.device("cpu")

@@ -113,7 +113,7 @@ def copy(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("stage", sorted(STAGES))
 def test_a_stage_makes_the_same_bytes_on_an_emulated_processor(shim: Path, smoke: Path, copy: Path, stage: str) -> None:
     """From the same inputs; so do all stages together."""
-    command = [*qemu(shim), sys.executable, "-m", f"rrl.{stage}"]
+    command = [*qemu(shim), sys.executable, "-m", f"rrl.stages.{stage}"]
     job = min((job for job in ran(smoke) if job.stage == stage), key=lambda job: len(job.words))
     for path in job.made:
         (copy / path).unlink()

@@ -28,8 +28,8 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 # argv[2], for argv[1].
 IN_DOUBLE = """
 import sys, torch
-from rrl.trunks.architectures import Network, build_trunk
-from rrl.distill import distillation
+from rrl.networks.architectures import Network, build_trunk
+from rrl.stages.distill import distillation
 from rrl.training.processes import leave, meet
 from rrl.training.train import CLASSIFICATION, Recipe, train
 from rrl.training.training_state import Unsaved
@@ -86,7 +86,7 @@ class Two(Stages):
 
     def start(self, stage: str, seconds: float | None = None) -> subprocess.Popen[str]:
         """As a job does; or, with seconds between saves, slowly."""
-        how = ["-m", f"rrl.{stage}"] if seconds is None else ["-c", SLOWLY, str(seconds), stage]
+        how = ["-m", f"rrl.stages.{stage}"] if seconds is None else ["-c", SLOWLY, str(seconds), stage]
         command = [sys.executable] if seconds is None else [*TORCHRUN, "--shutdown-timeout=60", "--no-python"]
         command += [] if seconds is None else [sys.executable]
         environment = os.environ | {"PYTHONPATH": str(CLONE), "CUDA_VISIBLE_DEVICES": "0,1"}
@@ -146,7 +146,11 @@ def test_the_loss_of_all_stops_all(two: Two) -> None:
     words = two.words("pretrain", learning_rate=1e30)
     environment = os.environ | {"PYTHONPATH": str(CLONE), "CUDA_VISIBLE_DEVICES": "0,1"}
     result = subprocess.run(
-        [sys.executable, "-m", "rrl.pretrain", *words], cwd=two.root, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "rrl.stages.pretrain", *words],
+        cwd=two.root,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 1 and not two.states()
     log = two.root / "log"

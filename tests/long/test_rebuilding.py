@@ -83,7 +83,7 @@ WEIGHT_DECAYS = ("weight_decays: [0.0, 1.0e-2]", "weight_decays: [0.0, 1.0e-3]")
     ("path", "texts", "why", "jobs"),
     [
         ("workflow/config/tiny.yaml", WEIGHT_DECAYS, r"weight_decays: \[0.0, 0.01\] -> \[0.0, 0.001\]", PROBES),
-        ("rrl/table.py", ("Windows share", "Windows have"), "code of rrl.table: ", {"table?": 2}),
+        ("rrl/stages/table.py", ("Windows share", "Windows have"), "code of rrl.stages.table: ", {"table?": 2}),
     ],
 )  # fmt: skip
 def test_results_alone_of_another_plan_are_refused_and_the_command_given_rebuilds_them(

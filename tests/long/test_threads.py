@@ -29,7 +29,7 @@ def commands(tiny: Path) -> dict[str, list[str]]:
     """The flags of a job of each stage, as the workflow would start it."""
     output = snakemake(tiny, options=("--dry-run", "--printshellcmds", "--forceall"), quiet=False)
     found: dict[str, list[str]] = {}
-    for stage, flags in re.findall(r"-m rrl\.(\w+) (.*?) 2> ", output):
+    for stage, flags in re.findall(r"-m rrl\.stages\.(\w+) (.*?) 2> ", output):
         found.setdefault(stage, shlex.split(flags))
     return found
 
@@ -47,7 +47,7 @@ def test_a_job_computes_by_the_threads_that_it_is_given(
         words[words.index("--epochs") + 1] = "8"  # more work than starting
     clean = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     output = subprocess.run(
-        [sys.executable, "-c", PROGRAM, f"rrl.{stage}", *words], cwd=clone, capture_output=True, text=True, check=True,
+        [sys.executable, "-c", PROGRAM, f"rrl.stages.{stage}", *words], cwd=clone, capture_output=True, text=True, check=True,
         env=clean,
     ).stdout  # fmt: skip
     seconds = sorted(map(float, output.splitlines()[-1].split()), reverse=True)

@@ -8,11 +8,11 @@ import pytest
 import torch
 import yaml
 
-import rrl.trunks.checkpoints
+import rrl.networks.checkpoints
 from rrl.arithmetic import NATIVE
-from rrl.artifacts.provenance import read_card
-from rrl.experiment.config import load_config
-from rrl.experiment.plan import Plan
+from rrl.config.load import load_config
+from rrl.plan import Plan
+from rrl.store.cards import read_card
 from rrl.training.device import prepare
 from tests.helpers.clones import duplicate
 from tests.helpers.smoke import CONFIG, MAINS, RESULTS, ran, smoke_inputs
@@ -28,15 +28,15 @@ def copy(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def in_copy(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """This process works there, with its registry of checkpoints, as a job of the workflow does."""
     monkeypatch.chdir(copy)
-    monkeypatch.setattr(rrl.trunks.checkpoints, "FOLDER", copy / "rrl/trunks")
-    monkeypatch.setattr(rrl.trunks.checkpoints, "PINS", copy / "rrl/trunks/checkpoint_pins.json")
+    monkeypatch.setattr(rrl.networks.checkpoints, "FOLDER", copy / "rrl/networks")
+    monkeypatch.setattr(rrl.networks.checkpoints, "PINS", copy / "rrl/networks/checkpoint_pins.json")
     threads = torch.get_num_threads()
     with smoke_inputs(copy) as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        rrl.trunks.checkpoints.checkpoints.cache_clear()
+        rrl.networks.checkpoints.checkpoints.cache_clear()
         yield copy
-    rrl.trunks.checkpoints.checkpoints.cache_clear()
+    rrl.networks.checkpoints.checkpoints.cache_clear()
     prepare(threads, NATIVE)
 
 
@@ -53,7 +53,7 @@ def test_a_stage_makes_the_same_bytes_in_this_process(smoke: Path, in_copy: Path
     job = min((job for job in ran(smoke) if job.stage == stage), key=lambda job: len(job.words))
     for path in job.made:
         path.unlink()
-    importlib.import_module(f"rrl.{stage}").main(job.words)
+    importlib.import_module(f"rrl.stages.{stage}").main(job.words)
     for path in job.made:
         assert path.exists(), path
         if not path.name.endswith(".run.json"):  # times, and the host

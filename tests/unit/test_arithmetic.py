@@ -10,9 +10,9 @@ import yaml
 
 from rrl import arithmetic
 from rrl.arithmetic import NATIVE, PORTABLE, STAGES, VARIABLES, check, has_avx2, variables
+from rrl.config.load import load_config
 from rrl.errors import UserError
-from rrl.experiment.config import load_config
-from rrl.experiment.plan import Plan
+from rrl.plan import Plan
 from rrl.training.device import prepare
 from rrl.training.processes import become_torchrun
 from tests.helpers.clones import CLONE
@@ -50,10 +50,10 @@ def test_a_variable_that_is_missing_or_another_one_is_refused(
     check("probe", PORTABLE, 1)
     monkeypatch.setenv(name, "Zen")
     said = refused()
-    assert said.startswith(f"rrl.probe: found {name} Zen; ")
+    assert said.startswith(f"rrl.stages.probe: found {name} Zen; ")
     assert f"put `env {' '.join(f'{name}={value}' for name, value in VARIABLES.items())}` in front" in said
     monkeypatch.delenv(name)
-    assert refused().startswith(f"rrl.probe: found {name} not set; ")
+    assert refused().startswith(f"rrl.stages.probe: found {name} not set; ")
     check("probe", NATIVE, 1)
 
 

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from rrl import best_subset, probe
 from rrl.arithmetic import NATIVE
-from rrl.artifacts.code_version import code_version
-from rrl.artifacts.logits import read_logits
-from rrl.artifacts.members import SPLITS, parse_member
-from rrl.artifacts.provenance import Card, read_card
+from rrl.cli.compare_records import compare_records
+from rrl.cli.show import card_of, describe, lines
+from rrl.code_version import code_version
 from rrl.command import flags
-from rrl.compare_records import compare_records
 from rrl.errors import UserError
+from rrl.heads.cached import Data
+from rrl.heads.sgd import HeadTraining, Selection, Setting, initial_head, train_heads
 from rrl.library import SCHEDULE
 from rrl.library import probe as library_probe
-from rrl.probing.cached import Data
-from rrl.probing.heads import HeadTraining, Selection, Setting, initial_head, train_heads
-from rrl.show import card_of, describe, lines
+from rrl.stages import best_subset, probe
+from rrl.store.cards import Card, read_card
+from rrl.store.logits import read_logits
+from rrl.store.members import SPLITS, parse_member
 from tests.helpers.made_up import CLASSES, COUNTS, LABELS, NETWORKS, Arrays, network, represented
 
 torch.set_num_threads(1)  # the tensors are small: threads would only wait for each other
@@ -318,7 +318,7 @@ def test_the_record_is_read_as_others_are(tmp_path: Path) -> None:
     (compared,) = [one for one in compare_records(record, [both]) if one["selection"] == "heldout"]
     assert compared["difference"] == pytest.approx(entry(record)["top1"] - entry_of(both, "heldout")["top1"])
     shown = "\n".join(lines(describe(card_of(tmp_path / "logits/made-up/all/best_subset.h5"))))
-    assert "made by rrl.best_subset" in shown and "members [first-s0, second-s0]" in shown
+    assert "made by rrl.stages.best_subset" in shown and "members [first-s0, second-s0]" in shown
     assert "from features/made-up/second-s0" in shown
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from rrl.artifacts.features import create
-from rrl.artifacts.provenance import read_card
-from rrl.probing import cached
-from rrl.probing.cached import Columns, Data, OnDisk, Order, join, open_features, read_data
-from rrl.probing.heads import HeadTraining, Setting, initial_head, train_heads, trainings
+from rrl.heads import cached
+from rrl.heads.cached import Columns, Data, OnDisk, Order, join, open_features, read_data
+from rrl.heads.sgd import HeadTraining, Setting, initial_head, train_heads, trainings
+from rrl.store.cards import read_card
+from rrl.store.features import create
 from rrl.training.randomness import generator
 
 D, C = 6, 3

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from rrl import show
-from rrl.artifacts.provenance import Job, read_card
 from rrl.caveats import known_val, of_pick, trained_on_imagenet
-from rrl.experiment.config import load_plan
-from rrl.experiment.plan import Planned, behind
-from rrl.table import note
-from rrl.trunks.checkpoints import checkpoints
+from rrl.cli import show
+from rrl.config.load import load_plan
+from rrl.networks.checkpoints import checkpoints
+from rrl.plan import Planned, behind
+from rrl.stages.table import note
+from rrl.store.cards import Job, read_card
 from tests.helpers.clones import CLONE
 
 PAPER, DEMO = (load_plan(CLONE / path) for path in ("config.yaml", "workflow/config/demo.yaml"))

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
-from rrl import claims
-from rrl.claims import FAILS, HOLDS, UNDECIDED, Checked, Key
+from rrl.cli import claims
+from rrl.cli.claims import FAILS, HOLDS, UNDECIDED, Checked, Key
+from rrl.config.load import load_config
 from rrl.errors import UserError
-from rrl.experiment.config import load_config
-from rrl.experiment.plan import Plan
+from rrl.plan import Plan
 from tests.helpers.clones import CLONE
 
 CONTENT = yaml.safe_load((CLONE / "workflow/config/claims.yaml").read_text())

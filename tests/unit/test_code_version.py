@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rrl.artifacts import code_version as versions
 from rrl.command import flags
+from rrl.store import code_version as versions
 from tests.helpers.clones import CLONE
 
 STAGES = [
@@ -81,7 +81,7 @@ def test_the_digest_is_the_same_under_every_python() -> None:
     Pythons that are here."""
     words = versions._tokens(ast.parse(SYNTAX), [])
     assert hashlib.sha256(" ".join(words).encode()).hexdigest()[:16] == "fde2801b9742d6f1"
-    code = "import sys; from rrl.artifacts.code_version import code_digest; print(*map(code_digest, sys.argv[1:]))"
+    code = "import sys; from rrl.code_version import code_digest; print(*map(code_digest, sys.argv[1:]))"
     for minor in range(11, 16):
         command = [f"python3.{minor}", "-c", code, *STAGES]
         if shutil.which(command[0]) and subprocess.run([command[0], "-c", ""], capture_output=True).returncode == 0:

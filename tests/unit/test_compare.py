@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from rrl.compare import experiment, name_of, understand
+from rrl.cli.compare import experiment, name_of, understand
+from rrl.config.load import load_config
 from rrl.errors import UserError
-from rrl.experiment.config import load_config
 from tests.helpers.comparisons import network, pictures, rrl
 
 

@@ -15,19 +15,19 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from rrl import extract
-from rrl.artifacts.features import views_of
-from rrl.artifacts.files import sha256_of_file
-from rrl.artifacts.provenance import Card
-from rrl.distill import check_teachers, distillation, read_heads, teacher_logits, view_batches
+from rrl.data.images import Split, load_split
+from rrl.data.transforms import PaddedCrop, Photographs, Transform, parse_transform
 from rrl.errors import UserError
-from rrl.targets.images import Split, load_split
-from rrl.targets.transforms import PaddedCrop, Photographs, Transform, parse_transform
+from rrl.networks.architectures import Network, build_trunk
+from rrl.networks.inference import for_inference
+from rrl.networks.stored_networks import load_trunk
+from rrl.stages import extract
+from rrl.stages.distill import check_teachers, distillation, read_heads, teacher_logits, view_batches
+from rrl.store.cards import Card
+from rrl.store.features import views_of
+from rrl.store.files import sha256_of_file
 from rrl.training.randomness import generator, shuffled, stream
 from rrl.training.train import Recipe, train
-from rrl.trunks.architectures import Network, build_trunk
-from rrl.trunks.inference import for_inference
-from rrl.trunks.stored_networks import load_trunk
 from tests.helpers.clones import CLONE
 from tests.helpers.trainings import CROP, RECIPE, VIEWS, Source
 
@@ -310,7 +310,7 @@ def test_the_student_starts_as_a_pretrained_network_of_its_seed(
     def look(network: Network, *rest: Any, **more: Any) -> None:
         starts.append(network)
 
-    monkeypatch.setattr("rrl.distill.train", look)
+    monkeypatch.setattr("rrl.stages.distill.train", look)
     source.distill("start", seed=0)
     torch.manual_seed(stream("initialisation", 0))
     expected = build_trunk("resnet8").state_dict()

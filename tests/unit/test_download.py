@@ -22,15 +22,15 @@ import pytest
 import requests
 
 import rrl.bars
-import rrl.download
-import rrl.targets.sources
-import rrl.trunks.checkpoints
+import rrl.data.sources
+import rrl.networks.checkpoints
+import rrl.stages.download
 from docs.published import checkpoints_page
-from rrl.download import download, main
+from rrl.data.sources import ATTEMPTS
 from rrl.errors import UserError
-from rrl.targets.sources import ATTEMPTS
-from rrl.trunks.architecture_names import parse_architecture
-from rrl.trunks.checkpoints import FIRST_USE, Checkpoint, checkpoints, pins, planned_sha256
+from rrl.networks.architecture_names import parse_architecture
+from rrl.networks.checkpoints import FIRST_USE, Checkpoint, checkpoints, pins, planned_sha256
+from rrl.stages.download import download, main
 
 FILE = "kind/one.pth.tar"
 CONTENT = random.Random(0).randbytes(1_000_003)
@@ -113,9 +113,9 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 def registry(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Checkpoint]:
     """One file, and an archive of three, on the site; no pins; next to no waiting."""
     entries = {"one": entry([FILE], f"{site.address}/one"), "runs": entry(RUNS, f"{site.address}/runs", archive=True)}
-    monkeypatch.setattr(rrl.download, "checkpoints", lambda: entries)
-    monkeypatch.setattr(rrl.targets.sources, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(rrl.trunks.checkpoints, "PINS", tmp_path / "pins.json")
+    monkeypatch.setattr(rrl.stages.download, "checkpoints", lambda: entries)
+    monkeypatch.setattr(rrl.data.sources, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(rrl.networks.checkpoints, "PINS", tmp_path / "pins.json")
     forget_pins()
     return entries
 
@@ -151,12 +151,12 @@ def entry(files: list[str], *sources: str, archive: bool = False) -> Checkpoint:
 
 
 def forget_pins() -> None:
-    rrl.trunks.checkpoints.PINS.write_text("{}\n")
+    rrl.networks.checkpoints.PINS.write_text("{}\n")
 
 
 def set_pin(file: str, content: bytes, **changes: Any) -> None:
     found = {"sha256": sha256(content), "size": len(content), "first_use": sha256(content)}
-    rrl.trunks.checkpoints.PINS.write_text(json.dumps({file: found | changes}))
+    rrl.networks.checkpoints.PINS.write_text(json.dumps({file: found | changes}))
 
 
 def sha256(content: bytes) -> str:
@@ -225,7 +225,7 @@ def test_passing_failures_are_tried_again(
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
     assert download(FILE, folder).read_bytes() == CONTENT
-    assert waits == [rrl.targets.sources.FIRST_WAIT, 0, 1]
+    assert waits == [rrl.data.sources.FIRST_WAIT, 0, 1]
     assert "HTTP status 503; trying again in 1 s" in capsys.readouterr().err
 
 
@@ -297,7 +297,7 @@ def test_first_use_and_after(site: Site, folder: Path, capsys: pytest.CaptureFix
     found = pins()[FILE]
     assert (found.sha256, found.size, found.first_use) == (sha256(CONTENT), len(CONTENT), sha256(CONTENT))
     (line,) = capsys.readouterr().err.splitlines()
-    assert sha256(CONTENT) in line and "commit rrl/trunks/checkpoint_pins.json" in line
+    assert sha256(CONTENT) in line and "commit rrl/networks/checkpoint_pins.json" in line
     assert planned_sha256(FILE) == FIRST_USE
     download(FILE, folder)
     assert capsys.readouterr().err == "" and len(site.asked) == 1
@@ -373,7 +373,7 @@ def test_progress(
     site: Site, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rrl.bars, "SECONDS", 0)
-    monkeypatch.setattr(rrl.targets.sources, "PIECE", 250_000)
+    monkeypatch.setattr(rrl.data.sources, "PIECE", 250_000)
     download(FILE, folder)
     assert re.search(r"^one\.pth\.tar: 1 of 1 MB, [\d.,]+ MB/s, 0.0 s left$", capsys.readouterr().err, re.MULTILINE)
     (folder / FILE).unlink()
@@ -391,17 +391,17 @@ class Terminal(io.StringIO):
 PROCESS = """
 import json, sys
 from pathlib import Path
-import rrl.trunks.checkpoints, rrl.download
-rrl.trunks.checkpoints.PINS = Path(sys.argv[1])
-entry = rrl.trunks.checkpoints.Checkpoint(**json.loads(sys.argv[2]))
-rrl.download.checkpoints = lambda: {"runs": entry}
-print(rrl.download.download(sys.argv[3], Path(sys.argv[4])).read_text())
+import rrl.networks.checkpoints, rrl.stages.download
+rrl.networks.checkpoints.PINS = Path(sys.argv[1])
+entry = rrl.networks.checkpoints.Checkpoint(**json.loads(sys.argv[2]))
+rrl.stages.download.checkpoints = lambda: {"runs": entry}
+print(rrl.stages.download.download(sys.argv[3], Path(sys.argv[4])).read_text())
 """
 
 
 def test_two_processes_download_once(site: Site, registry: dict[str, Checkpoint], folder: Path) -> None:
     site.answers = [Answer(body=tar(*map(regular, RUNS)), seconds=1.5)]
-    settings = [str(rrl.trunks.checkpoints.PINS), registry["runs"].model_dump_json()]
+    settings = [str(rrl.networks.checkpoints.PINS), registry["runs"].model_dump_json()]
     processes = [
         subprocess.Popen([sys.executable, "-c", PROCESS, *settings, file, str(folder)], stdout=subprocess.PIPE)
         for file in RUNS[:2]
@@ -409,7 +409,7 @@ def test_two_processes_download_once(site: Site, registry: dict[str, Checkpoint]
     assert [process.communicate()[0].decode().strip() for process in processes] == RUNS[:2]
     assert len(site.asked) == 1
     assert left(folder) == set(RUNS) and set(pins()) == set(RUNS[:2])
-    assert left(rrl.trunks.checkpoints.PINS.parent) == {"pins.json", *(f"{folder.name}/{file}" for file in RUNS)}
+    assert left(rrl.networks.checkpoints.PINS.parent) == {"pins.json", *(f"{folder.name}/{file}" for file in RUNS)}
 
 
 def regular(name: str) -> tarfile.TarInfo:
@@ -596,7 +596,7 @@ def test_the_registry() -> None:
 
 
 def test_the_list_in_the_docs_has_the_pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rrl.trunks.checkpoints, "PINS", tmp_path / "pins.json")
+    monkeypatch.setattr(rrl.networks.checkpoints, "PINS", tmp_path / "pins.json")
     forget_pins()
     assert sha256(OTHER) not in checkpoints_page() and "| sha256 |" not in checkpoints_page()
     (file,) = checkpoints()["swav-resnet50"].files

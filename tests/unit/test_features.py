@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from rrl.artifacts.features import read_split, to_dtype, views_of
-from rrl.artifacts.members import SPLITS, Member, parse_member
-from rrl.artifacts.provenance import read_card
+from rrl.data.images import Split, augment, inputs, normalise
+from rrl.data.transforms import PaddedCrop
 from rrl.errors import UserError
-from rrl.extract import extract_split
-from rrl.targets.images import Split, augment, inputs, normalise
-from rrl.targets.transforms import PaddedCrop
-from rrl.trunks.architectures import build_trunk
-from rrl.trunks.inference import for_inference
+from rrl.networks.architectures import build_trunk
+from rrl.networks.inference import for_inference
+from rrl.stages.extract import extract_split
+from rrl.store.cards import read_card
+from rrl.store.features import read_split, to_dtype, views_of
+from rrl.store.members import SPLITS, Member, parse_member
 
 PLAIN = PaddedCrop(mean=0.3, std=0.4, pad=0, flip=False)
 MOVING = PaddedCrop(mean=0.3, std=0.4, pad=2, flip=True)
@@ -71,8 +71,8 @@ def test_an_interrupted_extraction_goes_on_after_its_last_block(
             raise KeyboardInterrupt
         return inputs(*of)
 
-    monkeypatch.setattr("rrl.extract.SECONDS", 0.0)  # each block is on the disk before the next begins
-    monkeypatch.setattr("rrl.targets.reading.inputs", fails_in_the_second_block)
+    monkeypatch.setattr("rrl.stages.extract.SECONDS", 0.0)  # each block is on the disk before the next begins
+    monkeypatch.setattr("rrl.data.reading.inputs", fails_in_the_second_block)
     with pytest.raises(KeyboardInterrupt):
         extract(tmp_path / "cut.h5", data)
     calls = 100
@@ -226,8 +226,8 @@ def test_what_was_damaged_between_kill_and_resume_is_made_again(
             raise KeyboardInterrupt
         return inputs(*of)
 
-    monkeypatch.setattr("rrl.extract.SECONDS", 0.0)  # each block is on the disk before the next begins
-    monkeypatch.setattr("rrl.targets.reading.inputs", fails_in_the_fifth_block)
+    monkeypatch.setattr("rrl.stages.extract.SECONDS", 0.0)  # each block is on the disk before the next begins
+    monkeypatch.setattr("rrl.data.reading.inputs", fails_in_the_fifth_block)
     with pytest.raises(KeyboardInterrupt):
         extract(path, data)
     done = path.with_name("cut.h5.done")

@@ -11,21 +11,21 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from rrl.artifacts.features import read_split
-from rrl.artifacts.files import read_json
-from rrl.artifacts.logits import read_logits
-from rrl.artifacts.provenance import Card, read_card
-from rrl.averaged_head import cross_entropy as cross_entropy_without_torch
+from rrl.config.runs import Run, setting_name
+from rrl.data.images import Split, load_split
+from rrl.data.transforms import PaddedCrop
 from rrl.errors import UserError
-from rrl.experiment.runs import Run, setting_name
-from rrl.finetune import BestEpoch, Evaluation, training_images
-from rrl.probing.stage_one import averaged_head, stage_one
-from rrl.probing.sweep import Heads, logits
-from rrl.targets.images import Split, load_split
-from rrl.targets.transforms import PaddedCrop
+from rrl.heads.stage_one import averaged_head, stage_one
+from rrl.heads.sweep import Heads, logits
+from rrl.networks.architectures import JointTrunk, Network, build_trunk
+from rrl.networks.stored_networks import load_trunk
+from rrl.stages.averaged_head import cross_entropy as cross_entropy_without_torch
+from rrl.stages.finetune import BestEpoch, Evaluation, training_images
+from rrl.store.cards import Card, read_card
+from rrl.store.features import read_split
+from rrl.store.files import read_json
+from rrl.store.logits import read_logits
 from rrl.training.batches import plain_batches, step_batches
-from rrl.trunks.architectures import JointTrunk, Network, build_trunk
-from rrl.trunks.stored_networks import load_trunk
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")

@@ -150,7 +150,9 @@ def test_a_job_ends_as_python_itself_would_end_it(run: Run, module: str) -> None
     assert run.end_of(module) == run.end_of(module, forked=False)
 
 
-@pytest.mark.parametrize("words", [["rrl.probe"], ["rrl.probe", "--help"], ["rrl.collect", "--records", "none.json"]])
+@pytest.mark.parametrize(
+    "words", [["rrl.stages.probe"], ["rrl.stages.probe", "--help"], ["rrl.stages.collect", "--records", "none.json"]]
+)
 def test_a_stage_refuses_in_the_same_words(run: Run, words: list[str]) -> None:
     forked = run.end_of(*words)
     assert forked == run.end_of(*words, forked=False) and forked[0] == (0 if "--help" in words else 2)

@@ -12,11 +12,11 @@ import pytest
 import yaml
 from PIL import Image
 
+from rrl.data.fetch import fetch
+from rrl.data.image_sources import Source, open_source, opened
+from rrl.data.pictures import Unreadable, upright
 from rrl.errors import UserError
-from rrl.fetch import fetch
-from rrl.image_target import look
-from rrl.targets.image_sources import Source, open_source, opened
-from rrl.targets.pictures import Unreadable, upright
+from rrl.stages.image_target import look
 from tests.helpers.clones import CLONE
 
 
@@ -398,7 +398,7 @@ def fashion(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_data_set_of_torchvision(fashion: Path) -> None:
-    from rrl.targets.datasets import open_part
+    from rrl.data.datasets import open_part
 
     source = open_source("torchvision/FashionMNIST", fashion)
     assert (source.name, source.fingerprint) == ("torchvision/FashionMNIST", "torchvision/FashionMNIST")

@@ -13,17 +13,17 @@ import pytest
 import torch
 from PIL import Image
 
-from rrl.artifacts.code_version import code_version
-from rrl.artifacts.files import sha256_of_file
-from rrl.artifacts.provenance import Card, read_card
+from rrl.code_version import code_version
 from rrl.command import flags
+from rrl.data.image_sources import open_source, opened
+from rrl.data.image_splits import RULE
+from rrl.data.images import Split, inputs, join, load_split
+from rrl.data.pictures import upright
+from rrl.data.transforms import PaddedCrop, Photographs
 from rrl.errors import UserError
-from rrl.image_target import main
-from rrl.targets.image_sources import open_source, opened
-from rrl.targets.image_splits import RULE
-from rrl.targets.images import Split, inputs, join, load_split
-from rrl.targets.pictures import upright
-from rrl.targets.transforms import PaddedCrop, Photographs
+from rrl.stages.image_target import main
+from rrl.store.cards import Card, read_card
+from rrl.store.files import sha256_of_file
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rrl.trunks import inference
-from rrl.trunks.architectures import JointTrunk, Trunk, build_trunk, parameter_count
-from rrl.trunks.inference import COMPILED_FROM, compiles, folded, for_inference
+from rrl.networks import inference
+from rrl.networks.architectures import JointTrunk, Trunk, build_trunk, parameter_count
+from rrl.networks.inference import COMPILED_FROM, compiles, folded, for_inference
 
 CPU = torch.device("cpu")
 

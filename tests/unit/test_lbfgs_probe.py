@@ -15,22 +15,22 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from rrl import ensemble, lbfgs_probe, probe
 from rrl.arithmetic import NATIVE, PORTABLE
-from rrl.artifacts.code_version import code_version
-from rrl.artifacts.logits import read_logits
-from rrl.artifacts.provenance import Card, read_card
+from rrl.cli.compare_records import compare_records
+from rrl.cli.estimate import HOUR, SPEED, Costs
+from rrl.cli.show import card_of, describe, lines
+from rrl.code_version import code_version
 from rrl.command import flags
-from rrl.compare_records import compare_records
+from rrl.config.load import load_config
+from rrl.config.schema import LbfgsProbe
 from rrl.errors import UserError
-from rrl.experiment.config import load_config
-from rrl.experiment.estimate import HOUR, SPEED, Costs
-from rrl.experiment.plan import Plan
-from rrl.experiment.schema import LbfgsProbe
-from rrl.lbfgs_probe import Fit, TrainingImages, fit_heads, minimise, select
-from rrl.probing.heads import Data
-from rrl.probing.sweep import EPSILON, Heads, logits
-from rrl.show import card_of, describe, lines
+from rrl.heads.sgd import Data
+from rrl.heads.sweep import EPSILON, Heads, logits
+from rrl.plan import Plan
+from rrl.stages import ensemble, lbfgs_probe, probe
+from rrl.stages.lbfgs_probe import Fit, TrainingImages, fit_heads, minimise, select
+from rrl.store.cards import Card, read_card
+from rrl.store.logits import read_logits
 from tests.helpers.clones import CLONE, copy_clone, planned_jobs
 from tests.helpers.made_up import LABELS, NETWORKS, network, represented
 
@@ -330,7 +330,7 @@ def test_the_record_is_read_as_others_are(tmp_path: Path, capsys: pytest.Capture
     assert "images, heldout: the most iterations, 5, for weight decays 0.001, 0.1, 0.01" in capsys.readouterr().err
     shown = "\n".join(lines(describe(card_of(tmp_path / "logits/made-up/all/linear_probe.h5"))))
     selected = entry_of(record, "heldout", "all")["selected"]
-    assert "made by rrl.lbfgs_probe" in shown
+    assert "made by rrl.stages.lbfgs_probe" in shown
     assert f"picked on val: {{iterations 5, weight_decay {selected['weight_decay']}}}" in shown
     sgd = tmp_path / "records/made-up/all/sgd.json"
     training = {"epochs": 5, "steps_per_epoch": 0, "batch_size": 32, "momentum": 0.9, "nesterov": True}

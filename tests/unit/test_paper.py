@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from rrl.config.paper import COLUMNS, FILE, TABLES, TRANSFERS, PaperValue, paper_value, paper_values, read
 from rrl.errors import UserError
-from rrl.experiment.paper import COLUMNS, FILE, TABLES, TRANSFERS, PaperValue, paper_value, paper_values, read
 
 # Values of each published collection and the sum of their top-1, added up before they were written in our words.
 SUPERVISED, VISION_TRANSFORMERS, SELF_SUPERVISED = 110, 13, 106

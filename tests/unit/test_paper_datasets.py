@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import rrl.targets.paper_datasets as paper_datasets
+import rrl.data.paper_datasets as paper_datasets
+from rrl.data.image_sources import Item, Source
+from rrl.data.image_splits import splits_of
+from rrl.data.paper_datasets import CLASSES, batches_of, class_names, describe, open_paper_dataset, openers
+from rrl.data.paper_folders import opener
+from rrl.data.pictures import Unreadable, upright
 from rrl.errors import UserError
-from rrl.image_target import look
-from rrl.targets.image_sources import Item, Source
-from rrl.targets.image_splits import splits_of
-from rrl.targets.paper_datasets import CLASSES, batches_of, class_names, describe, open_paper_dataset, openers
-from rrl.targets.paper_folders import opener
-from rrl.targets.pictures import Unreadable, upright
+from rrl.stages.image_target import look
 from tests.helpers.clones import CLONE
 from tests.helpers.paper_data import Cifar, make_cifar, make_imagenet, make_inaturalist, picture, wnid
 
@@ -590,7 +590,7 @@ def test_processes_of_a_workflow_can_read_a_miniature(tmp_path: Path) -> None:
     code = "import sys\n"
     code += "assert 'torch' not in sys.modules\n"
     code += "from pathlib import Path\n"
-    code += "from rrl.targets.paper_datasets import open_paper_dataset\n"
+    code += "from rrl.data.paper_datasets import open_paper_dataset\n"
     code += "for name in ('cifar10', 'cifar100'):\n"
     code += f"    print(len(open_paper_dataset(name, Path({str(tmp_path)!r}), 1, 4).parts['test']))\n"
     output = subprocess.run(

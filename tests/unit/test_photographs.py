@@ -14,11 +14,11 @@ from scipy.stats import ks_2samp
 from torchvision import transforms as T
 from torchvision.transforms import functional as F
 
+from rrl.data.images import Split, inputs
+from rrl.data.photographs import network_input, random_crop
+from rrl.data.pictures import read_picture
+from rrl.data.transforms import PaddedCrop, Photographs, parse_transform
 from rrl.errors import UserError
-from rrl.targets.images import Split, inputs
-from rrl.targets.photographs import network_input, random_crop
-from rrl.targets.pictures import read_picture
-from rrl.targets.transforms import PaddedCrop, Photographs, parse_transform
 
 INTERPOLATIONS = ["bilinear", "bicubic", "nearest", "box", "hamming", "lanczos"]
 SHAPES = [(40, 60), (61, 33), (7, 5), (64, 64), (300, 211), (1, 30)]  # height, width

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rrl.targets.pictures import EXTENSIONS, Unreadable, conversions, read_picture, upright
+from rrl.data.pictures import EXTENSIONS, Unreadable, conversions, read_picture, upright
 
 RAMP = (np.arange(12).reshape(3, 4) * 5000).astype(np.uint16)  # 0 to 55,000
 GREY = (np.arange(12).reshape(3, 4) * 20).astype(np.uint8)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from rrl.networks.architectures import Network, build_trunk
 from rrl.training.pooling import AveragePool, average_without_races
-from rrl.trunks.architectures import Network, build_trunk
 
 
 @pytest.mark.parametrize("size", [1, (1, 1), 7, (6, 3), (None, 2), 20])

@@ -26,10 +26,10 @@ from timm.data import create_transform, resolve_data_config
 from torch import nn
 from torchvision.models import get_model, get_model_weights
 
+from rrl.data.photographs import network_input
+from rrl.data.transforms import Photographs
 from rrl.errors import UserError
-from rrl.targets.photographs import network_input
-from rrl.targets.transforms import Photographs
-from rrl.trunks.pretrained import preprocessing, pretrained_trunk
+from rrl.networks.pretrained import preprocessing, pretrained_trunk
 from tests.helpers.library_weights import classifier, in_torchs_cache, penultimate, photograph, transform
 from tests.helpers.models import randomise, run, same
 
@@ -148,7 +148,7 @@ def in_the_hubs_cache(folder: Path, model: nn.Module) -> Path:
 def in_a_process(folder: Path, **environment: str) -> str:
     """The features of IMAGES by the pretrained trunk, in folder/features.pt, or the error."""
     code = (
-        "import sys, torch; from rrl.trunks.pretrained import pretrained_trunk\n"
+        "import sys, torch; from rrl.networks.pretrained import pretrained_trunk\n"
         "from rrl.errors import UserError\n"
         "try: trunk = pretrained_trunk(sys.argv[1]).eval()\n"
         "except UserError as error: sys.exit(f'Error: {error}')\n"
@@ -246,7 +246,7 @@ def test_a_cache_on_a_full_disk_is_one_message(monkeypatch: pytest.MonkeyPatch, 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rrl.trunks.pretrained.timm_trunk", full)
+    monkeypatch.setattr("rrl.networks.pretrained.timm_trunk", full)
     with pytest.raises(UserError, match="no space left on the disk: it needs more than there is") as caught:
         pretrained_trunk(f"timm/{TIMM_MODEL}")
     assert "\n" not in str(caught.value)

@@ -18,16 +18,16 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from rrl.experiment.config import load_config
-from rrl.experiment.plan import Plan
-from rrl.experiment.runs import setting_name
-from rrl.experiment.schema import Finetuning
-from rrl.probing import heads
-from rrl.probing.cached import Data
-from rrl.probing.heads import HeadTraining, Setting, initial_head, train_heads
+from rrl.config.load import load_config
+from rrl.config.runs import setting_name
+from rrl.config.schema import Finetuning
+from rrl.heads import heads
+from rrl.heads.cached import Data
+from rrl.heads.sgd import HeadTraining, Setting, initial_head, train_heads
+from rrl.networks.architectures import Network, build_trunk
+from rrl.plan import Plan
 from rrl.training.randomness import generator, shuffled
 from rrl.training.train import Recipe, parameter_groups, train
-from rrl.trunks.architectures import Network, build_trunk
 from tests.helpers.clones import CLONE
 
 torch.set_num_threads(1)  # the tensors are small: threads would only wait for each other

@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
+from rrl.data import reading
+from rrl.data.images import Split, inputs
+from rrl.data.pictures import Unreadable
+from rrl.data.reading import CHUNK, KEPT, Pixels, Readers, stop_all
+from rrl.data.transforms import PaddedCrop, Photographs, Transform
 from rrl.errors import UserError
-from rrl.targets import reading
-from rrl.targets.images import Split, inputs
-from rrl.targets.pictures import Unreadable
-from rrl.targets.reading import CHUNK, KEPT, Pixels, Readers, stop_all
-from rrl.targets.transforms import PaddedCrop, Photographs, Transform
 from rrl.training.device import ahead
 from tests.helpers.clones import CLONE
 
@@ -156,7 +156,7 @@ def test_the_global_random_state_is_left_alone() -> None:
 
 def test_python_ends_while_processes_wait_for_work() -> None:
     code = (
-        "import numpy as np; from rrl.targets.reading import Readers; from rrl.targets.images import Split\n"
+        "import numpy as np; from rrl.data.reading import Readers; from rrl.data.images import Split\n"
         "from tests.unit.test_reading import COLOUR, noise\n"
         "print(len(next(Readers.of(noise(90, 3), COLOUR, 2).read([(np.arange(90), None)] * 9))))"
     )

@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rrl.errors import UserError
-from rrl.networks import convert
-from rrl.trunks.architectures import build_trunk
-from rrl.trunks.checkpoint_formats import expected_shapes, holds, without_weights
-from rrl.trunks.recognise import OURS, architecture_of
+from rrl.networks.api import convert
+from rrl.networks.architectures import build_trunk
+from rrl.networks.checkpoint_formats import expected_shapes, holds, without_weights
+from rrl.networks.recognise import OURS, architecture_of
 from tests.helpers.models import Tensors, reshaped, spoilt_files, vissl_key, without
 
 CLASSIFIERS = torchvision.models.list_models(torchvision.models)

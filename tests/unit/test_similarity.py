@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from rrl import similarity
 from rrl.arithmetic import NATIVE
-from rrl.artifacts.code_version import code_version
-from rrl.artifacts.features import create, file_digest
-from rrl.artifacts.provenance import Card, Job, read_card
+from rrl.code_version import code_version
 from rrl.errors import UserError
 from rrl.figures.cka import Hsic, cka, hsic
+from rrl.stages import similarity
+from rrl.store.cards import Card, Job, read_card
+from rrl.store.features import create, file_digest
 
 Array = npt.NDArray[np.float64]
 

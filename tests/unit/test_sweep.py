@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from rrl.data.shots import first_of_each_class
 from rrl.errors import UserError
-from rrl.probing.cached import Data
-from rrl.probing.graphs import FusedSweep
-from rrl.probing.heads import HeadTraining, Selection, Setting, initial_head, train_heads, trainings
-from rrl.probing.sweep import GROUP, BatchNorm, Heads, Sweep, evaluate, logits
-from rrl.targets.shots import first_of_each_class
+from rrl.heads.cached import Data
+from rrl.heads.graphs import FusedSweep
+from rrl.heads.sgd import HeadTraining, Selection, Setting, initial_head, train_heads, trainings
+from rrl.heads.sweep import GROUP, BatchNorm, Heads, Sweep, evaluate, logits
 from rrl.training.randomness import generator
 from rrl.training.schedule import learning_rates
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from rrl.artifacts.provenance import Card
 from rrl.cells import column_label, parameters_text, summarise
-from rrl.table import latex, markdown, wide
+from rrl.stages.table import latex, markdown, wide
+from rrl.store.cards import Card
 
 
 def record(representation: str, transfer: str, top1: dict[str, float]) -> Card:

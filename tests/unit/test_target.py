@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rrl import fetch as fetching
-from rrl.artifacts.provenance import read_card
+from rrl.data import fetch as fetching
+from rrl.data.datasets import open_part
+from rrl.data.fetch import fetch
+from rrl.data.images import load_split
 from rrl.errors import UserError
-from rrl.fetch import fetch
-from rrl.target import split_images
-from rrl.targets.datasets import open_part
-from rrl.targets.images import load_split
+from rrl.stages.target import split_images
+from rrl.store.cards import read_card
 from tests.helpers.clones import CLONE
 
 LABELS = {"train": [i % 4 for i in range(400)], "test": [i % 4 for i in range(80)]}

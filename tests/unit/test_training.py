@@ -10,17 +10,17 @@ import torch
 from torch import nn
 from torch.optim.sgd import sgd
 
+from rrl.data.images import Split
+from rrl.data.transforms import PaddedCrop
 from rrl.errors import UserError
-from rrl.random_network import set_statistics
-from rrl.targets.images import Split
-from rrl.targets.transforms import PaddedCrop
+from rrl.networks.architectures import Network, build_trunk, parameter_count
+from rrl.stages.random_network import set_statistics
 from rrl.training import train as loop
 from rrl.training.batches import epoch_batches
 from rrl.training.randomness import shuffled
 from rrl.training.schedule import learning_rates
 from rrl.training.train import Recipe, Tally, parameter_groups, train
 from rrl.training.training_state import Position, Unsaved
-from rrl.trunks.architectures import Network, build_trunk, parameter_count
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(

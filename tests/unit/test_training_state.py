@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rrl.artifacts.provenance import Job
+from rrl.data import reading
+from rrl.data.images import Split
+from rrl.data.transforms import PaddedCrop
 from rrl.errors import UserError
-from rrl.finetune import BestEpoch, Evaluation
-from rrl.targets import reading
-from rrl.targets.images import Split
-from rrl.targets.transforms import PaddedCrop
+from rrl.stages.finetune import BestEpoch, Evaluation
+from rrl.store.cards import Job
 from rrl.training import batches, training_state
 from rrl.training import train as loop
 from rrl.training.train import Recipe, train
@@ -71,7 +71,7 @@ def stop(monkeypatch: pytest.MonkeyPatch) -> Stop:
         stops.update(of)
 
     monkeypatch.setattr(loop, "descend", counted)
-    monkeypatch.setattr("rrl.finetune.plain_batches", evaluation)
+    monkeypatch.setattr("rrl.stages.finetune.plain_batches", evaluation)
     return set_
 
 
@@ -147,7 +147,7 @@ def test_killed_after_the_last_epoch(
     """A long training is saved once more when it is over: what follows can take long."""
     with monkeypatch.context() as patched:
         patched.setattr(training_state, "SECONDS", 0.0)
-        patched.setattr("rrl.finetune.write_logits", lambda *of: 1 / 0)
+        patched.setattr("rrl.stages.finetune.write_logits", lambda *of: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             stages.run("finetune")
     (stages.root / "networks/kept.json").unlink()

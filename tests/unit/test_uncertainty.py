@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import binomtest, norm
 
 from benchmarks.coverage import ACCURACIES, FEWER, shares, tango
-from rrl import uncertainty
-from rrl.compare_records import difference
-from rrl.uncertainty import interval, keeps, mcnemar, paired_interval, resampled_interval
+from rrl import statistics as uncertainty
+from rrl.cli.compare_records import difference
+from rrl.statistics import interval, keeps, mcnemar, paired_interval, resampled_interval
 
 
 def test_interval_of_an_accuracy() -> None:

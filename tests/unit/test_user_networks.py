@@ -18,16 +18,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from rrl import library_network, user_network
-from rrl.artifacts.code_version import code_version
-from rrl.artifacts.files import sha256_of_file
-from rrl.artifacts.provenance import Card, read_card
+from rrl.code_version import code_version
 from rrl.command import flags
+from rrl.data.photographs import network_input
 from rrl.errors import UserError
-from rrl.networks import load
-from rrl.targets.photographs import network_input
-from rrl.trunks.recognise import architecture_of
-from rrl.trunks.stored_networks import load_trunk
+from rrl.networks.api import load
+from rrl.networks.recognise import architecture_of
+from rrl.networks.stored_networks import load_trunk
+from rrl.stages import library_network, user_network
+from rrl.store.cards import Card, read_card
+from rrl.store.files import sha256_of_file
 from tests.helpers.library_weights import classifier, in_torchs_cache, penultimate, photograph, transform
 from tests.helpers.models import IMAGES, features_of, resnet, rrl_file, run, same
 
@@ -218,7 +218,7 @@ def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
 
 def test_a_mistake_is_one_line_of_the_command(tmp_path: Path, mobilenet: Path) -> None:
     version = code_version("user_network")
-    command = [sys.executable, "-m", "rrl.user_network", "--file", str(mobilenet), "--sha256", "0" * 64, "--format", "auto",
+    command = [sys.executable, "-m", "rrl.stages.user_network", "--file", str(mobilenet), "--sha256", "0" * 64, "--format", "auto",
                "--arch", "resnet50", "--seed", "0", "--name", "mine-s0", "--output", str(tmp_path / "mine-s0.json"),
                "--input-keys", "--code-version", version]  # fmt: skip
     result = subprocess.run(command, capture_output=True, text=True)

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from benchmarks import views
-from rrl.probing.heads import HeadTraining, Setting
-from rrl.targets.datasets import open_part
-from rrl.targets.images import Split
-from rrl.targets.transforms import PaddedCrop
-from rrl.trunks.architectures import JointTrunk, build_trunk
+from rrl.data.datasets import open_part
+from rrl.data.images import Split
+from rrl.data.transforms import PaddedCrop
+from rrl.heads.sgd import HeadTraining, Setting
+from rrl.networks.architectures import JointTrunk, build_trunk
 from tests.helpers.clones import CLONE
 
 EPOCHS = 4

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from rrl.config.load import load_config
 from rrl.errors import UserError
-from rrl.experiment.config import load_config
-from rrl.experiment.plan import Plan
+from rrl.plan import Plan
 from tests.helpers.clones import CLONE
 
 DEMO = yaml.safe_load((CLONE / "workflow/config/demo.yaml").read_text())

@@ -14,11 +14,11 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from rrl.artifacts.logits import read_logits
-from rrl.artifacts.provenance import read_card
-from rrl.cli import main
-from rrl.targets.image_sources import open_source
-from rrl.uncertainty import paired_interval
+from rrl.cli.main import main
+from rrl.data.image_sources import open_source
+from rrl.statistics import paired_interval
+from rrl.store.cards import read_card
+from rrl.store.logits import read_logits
 from tests.helpers.clones import duplicate, edited
 
 
@@ -113,7 +113,7 @@ def test_claims_need_a_config_that_has_some(tiny: Path) -> None:
 
 
 def test_claims_do_without_torch() -> None:
-    code = "import sys, rrl.cli, rrl.claims; sys.exit('torch' in sys.modules)"
+    code = "import sys, rrl.cli.main, rrl.cli.claims; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -136,7 +136,7 @@ def test_a_record_is_shown_with_all_that_is_behind_it(root: Path) -> None:
     )
     assert found and found[1] == f"{100 * first['val_top1']:.2f}" and int(found[2]) == about["settings"]["epochs"]
     assert "so test is optimistic\n" in text and about["remarks"] == []
-    assert "from networks/erm-s1, made by rrl.pretrain" in text and "weight_decays [0.0, 0.01]" in text
+    assert "from networks/erm-s1, made by rrl.stages.pretrain" in text and "weight_decays [0.0, 0.01]" in text
 
 
 @pytest.mark.parametrize(

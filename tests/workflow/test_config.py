@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from rrl.config.load import load_config, read_config
 from rrl.errors import UserError
-from rrl.experiment.config import load_config, read_config
 from tests.helpers.clones import CLONE, copy_clone, run_snakemake, snakemake
 
 CONFIGS = sorted(

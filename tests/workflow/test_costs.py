@@ -11,10 +11,8 @@ import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from rrl.costs import cells, main, markdown
-from rrl.errors import UserError
-from rrl.experiment.config import load_plan, load_plans
-from rrl.experiment.estimate import (
+from rrl.cli.costs import cells, main, markdown
+from rrl.cli.estimate import (
     ALL,
     FACTS,
     HOUR,
@@ -32,9 +30,11 @@ from rrl.experiment.estimate import (
     parameters,
     total,
 )
-from rrl.experiment.plan import Plan, Planned, behind
-from rrl.trunks.architecture_names import FIXED, WIDENED
-from rrl.trunks.architectures import build_trunk, parameter_count
+from rrl.config.load import load_plan, load_plans
+from rrl.errors import UserError
+from rrl.networks.architecture_names import FIXED, WIDENED
+from rrl.networks.architectures import build_trunk, parameter_count
+from rrl.plan import Plan, Planned, behind
 from tests.helpers.clones import CLONE, copy_clone, planned_jobs
 
 RESNET50 = 4_087_136_256  # multiply-adds of an image of 224 pixels, without the head
@@ -267,7 +267,7 @@ def test_the_published_grid_costs_more_where_networks_are_fine_tuned(estimates: 
 
 
 def test_the_papers_costs_need_no_torch() -> None:
-    code = "import sys; from rrl.costs import main; main(['config.yaml']); assert 'torch' not in sys.modules"
+    code = "import sys; from rrl.cli.costs import main; main(['config.yaml']); assert 'torch' not in sys.modules"
     result = subprocess.run([sys.executable, "-c", code], cwd=CLONE, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "recommended / published" in result.stdout and "| resnet50w5     |    224 |" in result.stdout
@@ -285,7 +285,7 @@ def test_other_experiments_are_told_too(path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_what_exists_can_be_left_out(tiny: Path) -> None:
-    command = [sys.executable, "-m", "rrl.costs", "workflow/config/tiny.yaml", "--missing"]
+    command = [sys.executable, "-m", "rrl.cli.costs", "workflow/config/tiny.yaml", "--missing"]
     path = tiny / "results/tiny/records/mnist/cat2/ensemble.json"
     aside = path.rename(tiny / "aside.json")  # and back: other tests go by its time
     try:
@@ -304,7 +304,7 @@ def test_a_missing_or_wrong_config_is_refused(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(yaml.safe_load(TINY.read_text()) | {"grid": "all of it"}))
     with pytest.raises(UserError, match="1 mistake"):
         main([str(path)])
-    result = subprocess.run([sys.executable, "-m", "rrl.costs", path], capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-m", "rrl.cli.costs", path], capture_output=True, text=True)
     first, second = result.stderr.splitlines()
     assert first == f"Error: {path}: 1 mistake" and second.startswith("  grid: found 'all of it'")
 

@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from docs import reference
-from rrl import claims
-from rrl.claims import Checked
-from rrl.experiment.config import load_config, load_plan
-from rrl.experiment.plan import Plan
+from rrl.cli import claims
+from rrl.cli.claims import Checked
+from rrl.config.load import load_config, load_plan
+from rrl.plan import Plan
 from tests.helpers.clones import CLONE
 
 PAGES = [*sorted(CLONE.glob("*.md")), *sorted((CLONE / "docs").glob("*.md"))]
@@ -162,7 +162,7 @@ TRANSFERS = {
 
 
 def test_the_published_numbers_are_those_of_the_list() -> None:
-    with (CLONE / "rrl/experiment/paper_values.csv").open(encoding="utf-8") as file:
+    with (CLONE / "rrl/config/paper_values.csv").open(encoding="utf-8") as file:
         values = {
             (row["table"], row["method"], row["transfer"], row["target"]): row["top1"] for row in csv.DictReader(file)
         }

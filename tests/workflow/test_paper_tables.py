@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from rrl.cells import parameters_text
-from rrl.experiment import paper
-from rrl.experiment.config import load_config
-from rrl.experiment.plan import Plan
-from rrl.trunks.architecture_names import parse_architecture
-from rrl.trunks.checkpoints import checkpoints
+from rrl.config import paper
+from rrl.config.load import load_config
+from rrl.networks.architecture_names import parse_architecture
+from rrl.networks.checkpoints import checkpoints
+from rrl.plan import Plan
 from tests.helpers.clones import CLONE, copy_clone, planned_jobs
 
 CONTENT = yaml.safe_load((CLONE / "config.yaml").read_text())
@@ -146,4 +146,4 @@ def test_both_grids_can_be_planned() -> None:
 
 def test_the_commands_that_docs_name_are_in_the_makefile() -> None:
     listed = subprocess.run(["make", "-n", "plan", "progress"], cwd=CLONE, capture_output=True, text=True, check=True)
-    assert "rrl.costs" in listed.stdout and "rrl.progress" in listed.stdout
+    assert "rrl.cli.costs" in listed.stdout and "rrl.cli.progress" in listed.stdout

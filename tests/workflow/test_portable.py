@@ -38,16 +38,18 @@ def test_a_printed_command_sets_the_variables_itself(tiny_copy: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert (record.read_bytes(), logits.read_bytes()) == before
     result = run(printed.removeprefix(f"env {words} "))
-    assert result.returncode == 1 and result.stderr.startswith("Error: rrl.probe: found ATEN_CPU_CAPABILITY not set, ")
+    assert result.returncode == 1 and result.stderr.startswith(
+        "Error: rrl.stages.probe: found ATEN_CPU_CAPABILITY not set, "
+    )
     assert result.stderr.count("\n") == 1 and "OPENBLAS_CORETYPE Zen" in result.stderr
     result = run(printed.replace("--threads 1", "--threads 2"))
-    assert result.returncode == 1 and result.stderr.startswith("Error: rrl.probe: found --threads 2; ")
+    assert result.returncode == 1 and result.stderr.startswith("Error: rrl.stages.probe: found --threads 2; ")
 
 
 def test_native_arithmetic_sets_no_variable(tmp_path: Path) -> None:
     clone = copy_clone(tmp_path / "clone")
     with edited(clone / CONFIG, "arithmetic: portable", "arithmetic: native"):
-        assert command(clone).startswith(f"{sys.executable} -m rrl.probe ")
+        assert command(clone).startswith(f"{sys.executable} -m rrl.stages.probe ")
 
 
 def test_a_profile_gives_portable_jobs_no_more_threads(tmp_path: Path) -> None:

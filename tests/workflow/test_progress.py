@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from rrl.cli.estimate import distinct
+from rrl.cli.progress import main
+from rrl.config.load import load_plan
 from rrl.errors import UserError
-from rrl.experiment.config import load_plan
-from rrl.experiment.estimate import distinct
-from rrl.progress import main
 from tests.helpers.clones import CLONE, duplicate, edited, planned_jobs
 
 
@@ -30,7 +30,7 @@ STAGES = {"finetune_kept": "finetune", "ensemble_finetune": "ensemble"}  # of ru
 
 
 def progress(folder: Path, config: str = CONFIG) -> str:
-    command = [sys.executable, "-m", "rrl.progress", config]
+    command = [sys.executable, "-m", "rrl.cli.progress", config]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
@@ -155,7 +155,7 @@ def test_nothing_made(tiny: Path) -> None:
 
 
 def test_the_papers_progress_needs_no_torch() -> None:
-    code = "import sys; from rrl.progress import main; main([]); assert 'torch' not in sys.modules"
+    code = "import sys; from rrl.cli.progress import main; main([]); assert 'torch' not in sys.modules"
     result = subprocess.run([sys.executable, "-c", code], cwd=CLONE, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     plan = load_plan(CLONE / "config.yaml")

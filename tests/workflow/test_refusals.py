@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rrl.artifacts.provenance import read_card
-from rrl.experiment.plan import Planned
-from rrl.why import reason
+from rrl.cli.why import reason
+from rrl.plan import Planned
+from rrl.store.cards import read_card
 from tests.helpers.clones import duplicate, edited, snakemake
 from tests.helpers.flips import Command, commands, import_stages, run
 from tests.helpers.reruns import ROOT
@@ -76,18 +76,22 @@ def test_code_edited_while_jobs_wait_is_refused(copy: Path) -> None:
     options = ("--dry-run", "--printshellcmds", "--forcerun", "table")
     output = snakemake(copy, f"{ROOT}/table2.csv", options=options, quiet=False)
     lines = [line.strip().removeprefix("Shell command: ") for line in output.splitlines()]
-    command = next(line for line in lines if "-m rrl.table" in line)
+    command = next(line for line in lines if "-m rrl.stages.table" in line)
     command = command[: command.index(" 2> ")]
-    with edited(copy / "rrl/table.py", "Windows share", "Windows have"):
+    with edited(copy / "rrl/stages/table.py", "Windows share", "Windows have"):
         result = subprocess.run(["bash", "-c", command], cwd=copy, capture_output=True, text=True)
     assert result.returncode == 1
-    assert result.stderr.startswith("Error: rrl.table: code changed since submission (planned ")
+    assert result.stderr.startswith("Error: rrl.stages.table: code changed since submission (planned ")
     assert result.stderr.endswith("run the same snakemake command again\n")
 
 
 def test_why_names_what_differs(copy: Path) -> None:
     def why(*options: str) -> str:
-        command = ["bash", "-c", f"{copy}/.venv/bin/python -m rrl.why {' '.join(options)} workflow/config/tiny.yaml"]
+        command = [
+            "bash",
+            "-c",
+            f"{copy}/.venv/bin/python -m rrl.cli.why {' '.join(options)} workflow/config/tiny.yaml",
+        ]
         return subprocess.run(command, cwd=copy, capture_output=True, text=True, check=True).stdout
 
     assert why() == "Every artifact is the planned one.\n" and why("--paths") == ""

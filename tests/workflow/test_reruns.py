@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rrl.artifacts import code_version as versions
-from rrl.experiment.plan import Plan
+from rrl.plan import Plan
+from rrl.store import code_version as versions
 from tests.helpers.clones import CLONE
 from tests.helpers.reruns import CASES, CHOSEN, CHOSEN_PAIRS, MODULES, PAIRS, PINS, TINY, Case, check, plans, rows
 

@@ -23,13 +23,13 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
-from rrl.artifacts.files import sha256_of_file
+from rrl.config.load import load_config
+from rrl.data.image_sources import open_source
+from rrl.data.pictures import Unreadable, read_picture
 from rrl.errors import UserError
-from rrl.experiment.config import load_config
-from rrl.experiment.plan import Plan
-from rrl.networks import build
-from rrl.targets.image_sources import open_source
-from rrl.targets.pictures import Unreadable, read_picture
+from rrl.networks.api import build
+from rrl.plan import Plan
+from rrl.store.files import sha256_of_file
 from tests.helpers.clones import CLONE, copy_clone, run_snakemake
 
 HOSTILE = [

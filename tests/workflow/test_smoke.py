@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rrl.experiment.schema import Config
+from rrl.config.schema import Config
 from tests.helpers.clones import CLONE, duplicate, planned_jobs, snakemake
 from tests.helpers.smoke import CONFIG, MAINS, STAGES, Ran, make_inputs, ran
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from rrl.artifacts.provenance import read_card
+from rrl.store.cards import read_card
 from tests.helpers.clones import duplicate, planned_jobs, snakemake
 
 

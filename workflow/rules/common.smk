@@ -14,14 +14,14 @@ os.environ["PYTHONPATH"] = workflow.basedir
 import yaml
 
 from rrl import arithmetic
-from rrl.trunks.checkpoints import checkpoints
-from rrl.artifacts.code_version import code_version
-from rrl.experiment.config import load_config
+from rrl.networks.checkpoints import checkpoints
+from rrl.code_version import code_version
+from rrl.config.load import load_config
 from rrl.errors import UserError
-from rrl.artifacts.members import SPLITS
-from rrl.experiment.plan import Plan
-from rrl.experiment.schema import ImageTarget, PaperTarget, Target
-from rrl.why import card_path, stale
+from rrl.store.members import SPLITS
+from rrl.plan import Plan
+from rrl.config.schema import ImageTarget, PaperTarget, Target
+from rrl.cli.why import card_path, stale
 from snakemake.logging import logger
 from workflow import fork_server, signals, slurm
 from workflow.failures import Failures
@@ -114,7 +114,7 @@ if workflow.exec_mode.name == "DEFAULT" and (refused := stale_without_record()):
     sys.exit(
         f"Error: {path}{f' and {len(rest)} more' if rest else ''}: {why}. Snakemake has no record of what made "
         "them (results copied without .snakemake?) and would take them as they are; to rebuild them: "
-        f"python -m rrl.why --paths {shlex.quote(str(workflow.configfiles[-1]))} | tr '\\n' '\\0' | xargs -0 rm -f, "
+        f"python -m rrl.cli.why --paths {shlex.quote(str(workflow.configfiles[-1]))} | tr '\\n' '\\0' | xargs -0 rm -f, "
         "then run the same snakemake command again"
     )
 

@@ -12,7 +12,7 @@ rule download:
     wildcard_constraints:
         file=alternatives(file for of in checkpoints().values() for file in of.files),
     shell:
-        "{PYTHON} -m rrl.download --file {wildcards.file:q} --checkpoints {CHECKPOINTS:q} 2> {log:q}"
+        "{PYTHON} -m rrl.stages.download --file {wildcards.file:q} --checkpoints {CHECKPOINTS:q} 2> {log:q}"
 
 
 def checkpoint_of_network(wildcards):
@@ -35,7 +35,7 @@ rule convert:
         input_keys=input_keys("network"),
         code_version=code_version("convert"),
     shell:
-        "{PYTHON} -m rrl.convert {params.settings}"
+        "{PYTHON} -m rrl.stages.convert {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --name {wildcards.network:q} --checkpoints {CHECKPOINTS:q} --output {output.card:q} 2> {log:q}"
 
@@ -61,7 +61,7 @@ rule user_network:
         input_keys=input_keys("network"),
         code_version=code_version("user_network"),
     shell:
-        "{PYTHON} -m rrl.user_network {params.settings}"
+        "{PYTHON} -m rrl.stages.user_network {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --name {wildcards.network:q} --file {input.file:q} --output {output.card:q} 2> {log:q}"
 
@@ -81,6 +81,6 @@ rule library_network:
         input_keys=input_keys("network"),
         code_version=code_version("library_network"),
     shell:
-        "{PYTHON} -m rrl.library_network {params.settings}"
+        "{PYTHON} -m rrl.stages.library_network {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --name {wildcards.network:q} --output {output.card:q} 2> {log:q}"

@@ -18,6 +18,6 @@ rule extract:
         input_keys=input_keys("features"),
         code_version=code_version("extract"),
     shell:
-        "{PYTHON} -m rrl.extract --target {input.target:q} --network {input.network:q} {params.settings}"
+        "{PYTHON} -m rrl.stages.extract --target {input.target:q} --network {input.network:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --data-root {DATA} --threads {threads} --output {output.card:q} 2> {log:q}"

@@ -25,7 +25,7 @@ rule finetune:
         code_version=code_version("finetune"),
         representation=representation_of_run,
     shell:
-        "{PYTHON} -m rrl.finetune --target {input.target:q} --networks {input.networks:q} {params.settings}"
+        "{PYTHON} -m rrl.stages.finetune --target {input.target:q} --networks {input.networks:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --representation {params.representation:q} --data-root {DATA} --threads {threads} --gpus {resources.gpu}"
         " --logits {output.logits:q} --keep {output.network:q} --output {output.card:q} 2> {log:q}"
@@ -57,7 +57,7 @@ rule merge:
         input_keys=input_keys("record", transfer="finetune"),
         code_version=code_version("merge"),
     shell:
-        "{PYTHON} -m rrl.merge --runs {input.runs:q}"
+        "{PYTHON} -m rrl.stages.merge --runs {input.runs:q}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --logits {output.logits:q} --output {output.record:q} 2> {log:q}"
 

@@ -17,7 +17,7 @@ rule pretrain:
         input_keys=input_keys("network"),
         code_version=code_version("pretrain"),
     shell:
-        "{PYTHON} -m rrl.pretrain --target {input.target:q} {params.settings}"
+        "{PYTHON} -m rrl.stages.pretrain --target {input.target:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --name {wildcards.network:q} --data-root {DATA} --threads {threads} --gpus {resources.gpu}"
         " --output {output.card:q} 2> {log:q}"
@@ -42,7 +42,7 @@ rule random_network:
         input_keys=input_keys("network"),
         code_version=code_version("random_network"),
     shell:
-        "{PYTHON} -m rrl.random_network --target {input.target:q} {params.settings}"
+        "{PYTHON} -m rrl.stages.random_network --target {input.target:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --name {wildcards.network:q} --data-root {DATA} --threads {threads} --output {output.card:q} 2> {log:q}"
 
@@ -71,7 +71,7 @@ rule distill:
         input_keys=input_keys("network"),
         code_version=code_version("distill"),
     shell:
-        "{PYTHON} -m rrl.distill --target {input.target:q} --features {input.features:q} --networks {input.networks:q}"
+        "{PYTHON} -m rrl.stages.distill --target {input.target:q} --features {input.features:q} --networks {input.networks:q}"
         " {params.settings} --input-keys {params.input_keys} --code-version {params.code_version}"
         " --name {wildcards.network:q} --data-root {DATA} --threads {threads} --gpus {resources.gpu}"
         " --output {output.card:q} 2> {log:q}"

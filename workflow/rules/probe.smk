@@ -20,7 +20,7 @@ rule probe:
         input_keys=input_keys("record", transfer="linear_probe"),
         code_version=code_version("probe"),
     shell:
-        "{PYTHON} -m rrl.probe --representation {input.representation:q} {params.settings}"
+        "{PYTHON} -m rrl.stages.probe --representation {input.representation:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --threads {threads} --logits {output.logits:q} --output {output.record:q} 2> {log:q}"
 
@@ -48,7 +48,7 @@ rule lbfgs_probe:
         input_keys=input_keys("record", transfer="linear_probe"),
         code_version=code_version("lbfgs_probe"),
     shell:
-        "{PYTHON} -m rrl.lbfgs_probe --representation {input.representation:q} {params.settings}"
+        "{PYTHON} -m rrl.stages.lbfgs_probe --representation {input.representation:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --threads {threads} --logits {output.logits:q} --output {output.record:q} 2> {log:q}"
 
@@ -76,7 +76,7 @@ rule best_subset:
         input_keys=input_keys("record", transfer="linear_probe"),
         code_version=code_version("best_subset"),
     shell:
-        "{PYTHON} -m rrl.best_subset --representation {input.representation:q} {params.settings}"
+        "{PYTHON} -m rrl.stages.best_subset --representation {input.representation:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --threads {threads} --logits {output.logits:q} --output {output.record:q} 2> {log:q}"
 
@@ -95,6 +95,6 @@ rule ensemble:
         input_keys=input_keys("record", transfer="ensemble"),
         code_version=code_version("ensemble"),
     shell:
-        "{PYTHON} -m rrl.ensemble --records {input.records:q}"
+        "{PYTHON} -m rrl.stages.ensemble --records {input.records:q}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --name {wildcards.representation:q} --logits {output.logits:q} --output {output.record:q} 2> {log:q}"

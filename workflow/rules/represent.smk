@@ -22,6 +22,6 @@ rule represent:
         input_keys=input_keys("representation"),
         code_version=code_version("represent"),
     shell:
-        "{PYTHON} -m rrl.represent --features {input.cards:q} {params.settings}"
+        "{PYTHON} -m rrl.stages.represent --features {input.cards:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --name {wildcards.representation:q} --output {output.card:q} 2> {log:q}"

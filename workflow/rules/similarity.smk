@@ -12,6 +12,6 @@ rule similarity:
         input_keys=input_keys("similarity"),
         code_version=code_version("similarity"),
     shell:
-        "{PYTHON} -m rrl.similarity --features {input.features:q} {params.settings}"
+        "{PYTHON} -m rrl.stages.similarity --features {input.features:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --threads {threads} --output {output.card:q} 2> {log:q}"

@@ -17,7 +17,7 @@ rule collect:
         input_keys=PLAN.collection().input_keys,
         code_version=code_version("collect"),
     shell:
-        "{PYTHON} -m rrl.collect --records {input.records:q} {params.settings}"
+        "{PYTHON} -m rrl.stages.collect --records {input.records:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --csv {output.csv:q} --output {output.card:q} 2> {log:q}"
 
@@ -39,7 +39,7 @@ rule table:
         input_keys=input_keys("table"),
         code_version=code_version("table"),
     shell:
-        "{PYTHON} -m rrl.table --records {input.records:q} {params.settings}"
+        "{PYTHON} -m rrl.stages.table --records {input.records:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --csv {output.csv:q} --output {output.card:q} 2> {log:q}"
 
@@ -71,6 +71,6 @@ rule figure:
         input_keys=input_keys("figure"),
         code_version=code_version("figure"),
     shell:
-        "{PYTHON} -m rrl.figure --records {input.records:q} --similarities {input.similarities:q} {params.settings}"
+        "{PYTHON} -m rrl.stages.figure --records {input.records:q} --similarities {input.similarities:q} {params.settings}"
         " --input-keys {params.input_keys} --code-version {params.code_version}"
         " --svg {output.svg:q} --output {output.card:q} 2> {log:q}"

@@ -16,7 +16,7 @@ rule target:
         settings=planned("target"),
         code_version=code_version("target"),
     shell:
-        "{PYTHON} -m rrl.target {params.settings}"
+        "{PYTHON} -m rrl.stages.target {params.settings}"
         " --input-keys --code-version {params.code_version}"
         " --name {wildcards.target:q} --data-root {DATA} --output {output.card:q} 2> {log:q}"
 
@@ -35,7 +35,7 @@ rule image_target:
         settings=planned("target"),
         code_version=code_version("image_target"),
     shell:
-        "{PYTHON} -m rrl.image_target {params.settings}"
+        "{PYTHON} -m rrl.stages.image_target {params.settings}"
         " --input-keys --code-version {params.code_version}"
         " --name {wildcards.target:q} --data-root {DATA} --threads {threads} --output {output.card:q} 2> {log:q}"
 
@@ -54,6 +54,6 @@ rule paper_target:
         settings=planned("target"),
         code_version=code_version("paper_target"),
     shell:
-        "{PYTHON} -m rrl.paper_target {params.settings}"
+        "{PYTHON} -m rrl.stages.paper_target {params.settings}"
         " --input-keys --code-version {params.code_version}"
         " --name {wildcards.target:q} --data-root {DATA} --threads {threads} --output {output.card:q} 2> {log:q}"

@@ -26,7 +26,7 @@ rule two_stage:
         input_keys=input_keys("record", transfer="two_stage"),
         code_version=code_version("two_stage"),
     shell:
-        "{PYTHON} -m rrl.two_stage --representations {input.representations:q} --networks {input.networks:q}"
+        "{PYTHON} -m rrl.stages.two_stage --representations {input.representations:q} --networks {input.networks:q}"
         " {params.settings} --input-keys {params.input_keys} --code-version {params.code_version}"
         " --name {wildcards.representation:q} --threads {threads}"
         " --logits {output.logits:q} --output {output.record:q} 2> {log:q}"
@@ -49,7 +49,7 @@ rule averaged_head:
         input_keys=input_keys("record", transfer="averaged_head"),
         code_version=code_version("averaged_head"),
     shell:
-        "{PYTHON} -m rrl.averaged_head --representations {input.representations:q} --networks {input.networks:q}"
+        "{PYTHON} -m rrl.stages.averaged_head --representations {input.representations:q} --networks {input.networks:q}"
         " {params.settings} --input-keys {params.input_keys} --code-version {params.code_version}"
         " --name {wildcards.representation:q} --threads {threads} --logits {output.logits:q}"
         " --output {output.record:q} 2> {log:q}"

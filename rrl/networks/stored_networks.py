@@ -1,0 +1,89 @@
+"""Networks of the workflow on disk: one safetensors file with canonical keys `trunk.*` and `head.*`, and its card."""
+
+import math
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from rrl.data.transforms import Transform
+from rrl.errors import UserError
+from rrl.networks.architectures import Trunk, build_trunk, parameter_count
+from rrl.networks.network_file import read_network_file
+from rrl.store.cards import Card, Job
+from rrl.store.files import canonical_json, complete
+
+
+def restore(tensors: dict[str, Tensor], arch: str, path: Path, image_size: int | None) -> Trunk:
+    """The trunk, in evaluation mode, strictly: every key and shape must match."""
+    state = {key.removeprefix("trunk."): value for key, value in tensors.items() if key.startswith("trunk.")}
+    native = {key: _square(value) for key, value in state.items() if key.endswith("pos_embed")}
+    patch = next((v.shape[-1] for k, v in state.items() if k.endswith("patch_embed.proj.weight")), 1)
+    size = image_size if image_size is not None or not native else next(iter(native.values())) * patch
+    trunk = build_trunk(arch, size)
+    for key in native:
+        state[key] = resize_position_embeddings(state[key], trunk.get_parameter(key).shape[1])
+    try:
+        trunk.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(f"{path}: not a {arch}: {' '.join(str(error).split())}") from None
+    return trunk.eval()
+
+
+def _square(embeddings: Tensor) -> int:
+    return math.isqrt(embeddings.shape[1] - 1)
+
+
+def resize_position_embeddings(embeddings: Tensor, count: int) -> Tensor:
+    """(1, 1 + places, D) to (1, count, D): bilinear with aligned corners, as the published code does; the class
+    token's stays."""
+    if embeddings.shape[1] == count:
+        return embeddings
+    old, new = _square(embeddings), math.isqrt(count - 1)
+    grid = embeddings[:, 1:].reshape(1, old, old, -1).permute(0, 3, 1, 2)
+    grid = nn.functional.interpolate(grid, size=(new, new), mode="bilinear", align_corners=True)
+    return torch.cat([embeddings[:, :1], grid.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
+
+
+def save_network(
+    job: Job, card: Path, name: str, modules: dict[str, Any], arch: str, origin: str, seed: int, facts: dict[str, Any]
+) -> None:
+    """Write {name}.safetensors and its card.
+
+    modules : {"trunk": module} or {"trunk": module, "head": module}; parameters and buffers are saved.
+    """
+    tensors = {
+        f"{part}.{key}": value.detach().cpu().contiguous()
+        for part, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
+    about = {"arch": arch, "origin": origin, "seed": seed, "key": job.key, "settings": job.settings}
+    if wild := [key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise UserError(
+            f"{name}: {wild[0]} holds numbers that are not finite, so the network is of no use; lower learning_rate, "
+            "or look at where it came from"
+        )
+    content = save(tensors, metadata={"rrl": canonical_json(about)})
+    with complete(card.with_suffix(".safetensors"), len(content)) as partial:
+        partial.write_bytes(content)
+    trunk = modules["trunk"]
+    about_trunk = {"parameters": parameter_count(trunk), "feature_dim": trunk.feature_dim}
+    facts = {**facts, **about_trunk, "arch": arch, "origin": origin, "seed": seed}
+    job.write_card(card, f"networks/{name}", sha256(content).hexdigest(), facts)
+
+
+def load_trunk(card: Card, transform: Transform) -> Trunk:
+    """The trunk of a network of the workflow, for images of the size that a transform makes.
+
+    Raises UserError if the file is missing, was altered, or is not of the card's architecture.
+    """
+    path = card.path.with_suffix(".safetensors")
+    try:
+        tensors = load(read_network_file(card))
+    except SafetensorError as error:
+        raise UserError(f"{path}: damaged ({error})") from None
+    return restore(tensors, card.facts["arch"], path, image_size=getattr(transform, "size", None))

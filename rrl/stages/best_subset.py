@@ -1,0 +1,130 @@
+"""Stage `best_subset`: which of several networks to concatenate, found greedily on val; test is read once, at the end.
+
+Starts with the network whose probe is best on val, adds the one that helps most, and so on to all of them; the best
+set on the way is picked. Probes are those of the stage `probe`; the selection rule is heldout alone.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rrl.command import build, run
+from rrl.heads.cached import Data, read_data
+from rrl.heads.probes import probe_command
+from rrl.heads.sgd import (
+    HEAD_TRAINING_FLAGS,
+    HeadTraining,
+    Selection,
+    Setting,
+    all_scores,
+    images_of,
+    initial_head,
+    train_heads,
+)
+from rrl.heads.sweep import BatchNorm
+from rrl.store.cards import Card
+from rrl.store.logits import write_logits
+from rrl.store.record import Subject, entry, subject, write_record
+from rrl.training.device import multiply_by_onednn, prepare
+
+
+@dataclass(frozen=True)
+class Search:
+    """Probes of subsets of the members of a representation, by their positions."""
+
+    representation: Card
+    data: dict[str, Data]
+    training_images: Data
+    settings: list[Setting]
+    training: HeadTraining
+    batch_norm: BatchNorm
+
+    def part(self, data: Data, members: Sequence[int]) -> Data:
+        """The features of some members."""
+        ends = [0]
+        for member in self.representation.facts["members"]:
+            start, stop, _ = member["columns"]
+            ends.append(ends[-1] + stop - start)
+        return data.with_columns([(ends[member], ends[member + 1]) for member in members])
+
+    def probe(self, members: Sequence[int]) -> Selection:
+        train = self.part(self.training_images, members)
+        val = {"val": self.part(self.data["val"], members)}
+        head = initial_head(self.representation.facts["classes"], train.features.shape[2], self.training.seed)
+        selections, _ = train_heads(head, train, val, ["heldout"], self.settings, self.training, self.batch_norm)
+        return selections["heldout"]
+
+    def run(self) -> tuple[list[int], Selection, list[dict[str, Any]]]:
+        """The members picked, their probe, and the steps: each best set by its size."""
+        left = list(range(len(self.representation.facts["members"])))
+        members: list[int] = []
+        steps: list[dict[str, Any]] = []
+        best: tuple[list[int], Selection] | None = None
+        while left:
+            tried = {candidate: self.probe([*members, candidate]) for candidate in left}
+            added = max(left, key=lambda candidate: (*tried[candidate].best, -candidate))
+            members.append(added)
+            left.remove(added)
+            steps.append({"members": self.names(members), **self.found(tried[added])})
+            if best is None or tried[added].best > best[1].best:
+                best = list(members), tried[added]
+        assert best is not None
+        return *best, steps
+
+    def names(self, members: Sequence[int]) -> list[str]:
+        return [self.representation.facts["members"][member]["member"] for member in members]
+
+    def found(self, selection: Selection) -> dict[str, Any]:
+        correct, loss = selection.best
+        about = asdict(self.settings[selection.setting]) | {"epoch": selection.epoch + 1}
+        return about | {"val_top1": round(correct / len(self.data["val"].labels), 6), "val_loss": round(-loss, 6)}
+
+
+def picked_subject(representation: Card, picked: set[str]) -> Subject:
+    whole = subject(representation)
+    members = [member for member in representation.facts["members"] if member["member"] in picked]
+    networks = {member["features"]: member for member in members}.values()  # each once, as of a representation
+    return Subject(
+        target=whole.target,
+        representation=whole.representation,
+        members=[member["member"] for member in members],
+        seeds=[network["seed"] for network in networks],
+        parameters=sum(network["parameters"] for network in networks),
+        feature_dim=sum(member["columns"][1] - member["columns"][0] for member in members),
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = probe_command("best_subset", __doc__)
+    command.setting("--learning-rates", float, "base learning rates of the grid", many=True)
+    command.fields(HeadTraining, HEAD_TRAINING_FLAGS)
+    arguments, job = command.parse(argv)
+    started = time.monotonic()
+
+    device = prepare(arguments.threads, arguments.arithmetic)
+    multiply_by_onednn(device)
+    representation, training = arguments.representation, build(HeadTraining, arguments)
+    data = read_data(representation, device)
+    labels = {split: data[split].labels.cpu().numpy() for split in ("val", "test")}
+    settings = [Setting(rate, decay) for rate in arguments.learning_rates for decay in arguments.weight_decays]
+    entries, scores, picked = [], {}, set()
+    for shots in arguments.shots:
+        images = images_of(data, shots, "heldout")
+        search = Search(representation, data, images, settings, training, arguments.batch_norm)
+        members, selection, steps = search.run()
+        selected = {"members": search.names(members), **search.found(selection)}
+        result = all_scores(selection, {split: search.part(data[split], members) for split in labels})
+        entries.append(entry(shots, "heldout", len(images.labels), result, labels, selected, steps))
+        scores[f"{shots}/heldout"] = result
+        picked |= set(selected["members"])
+        print(f"shots {shots}: {json.dumps(selected)} top1 {entries[-1]['top1']:.4f}", file=sys.stderr)
+    digest = write_logits(arguments.logits, scores, labels)
+    about = picked_subject(representation, picked)
+    write_record(arguments.output, job, about, "linear_probe", entries, digest, started)
+
+
+if __name__ == "__main__":
+    run(main)

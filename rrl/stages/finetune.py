@@ -1,0 +1,210 @@
+"""Stage `finetune`: train a network, or several side by side as one, whole on a target with a fresh head.
+
+One setting (learning rate, weight decay, epochs) and one selection rule.
+paper   : trains on train and val (with shots: on the shots), picks the epoch on test, as published.
+heldout : trains on train (with shots: on the shots), picks the epoch on val, then reads test.
+The logits are those of the picked epoch. Weights, where they are kept for two-stage fine-tuning, are those of
+the last epoch: two-stage follows no selection.
+"""
+
+import copy
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rrl.command import Command, build, count_or_all, run
+from rrl.config.runs import Run, setting_name
+from rrl.data.images import Split, join, load_split
+from rrl.data.shots import first_of_each_class
+from rrl.data.transforms import TRANSFORM_FLAG, Transform, parse_transform
+from rrl.errors import UserError
+from rrl.networks.architectures import JointTrunk, Network
+from rrl.networks.stored_networks import load_trunk, save_network
+from rrl.store.cards import Card, Job
+from rrl.store.logits import write_logits
+from rrl.store.members import SPLITS
+from rrl.store.record import SELECTED_ON, Subject, entry, write_run
+from rrl.training.batches import plain_batches, step_batches
+from rrl.training.device import batches_on_device, on_host, prepare
+from rrl.training.processes import ALONE, GPUS, Processes, become_torchrun, meet
+from rrl.training.randomness import stream
+from rrl.training.train import RECIPE_FLAGS, Recipe, train
+from rrl.training.training_state import Saved
+
+
+def training_images(splits: dict[str, Split], shots: int | str, selection: str) -> Split:
+    """The images that a rule trains on."""
+    whole = splits["train"]
+    if shots != "all":
+        assert isinstance(shots, int)
+        return whole.take(first_of_each_class(whole.labels, shots))
+    return join([splits["train"], splits["val"]]) if selection == "paper" else whole
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How images are passed through a network that is not being trained.
+
+    batch_size : of all processes together.
+    after_batch : called after each batch.
+    """
+
+    transform: Transform
+    batch_size: int
+    device: torch.device
+    after_batch: Callable[[], None] = lambda: None
+    processes: Processes = ALONE
+
+    @torch.inference_mode()
+    def logits(self, network: nn.Module, data: Split) -> Tensor:
+        """Logits (N, C) on the CPU, in all processes."""
+        network.eval()
+        logits = []
+        batches = plain_batches(data, self.transform, self.batch_size, self.processes.share, self.device)
+        outputs = (network(images) for images, _ in batches_on_device(batches, self.device))
+        for batch in on_host(outputs, self.device):
+            logits.append(batch)
+            self.after_batch()
+        shares = self.processes.gather(logits)
+        return torch.cat([share for batch in zip(*shares, strict=True) for share in batch])
+
+
+class BestEpoch:
+    """Evaluates the network after each epoch and remembers its state at the best one.
+
+    Best is most images correct; of equals, the lower cross-entropy; of equals, the earlier one.
+    """
+
+    def __init__(self, network: Network, data: Split, evaluation: Evaluation):
+        self.network, self.data, self.evaluation = network, data, evaluation
+        self.best = (-1, -math.inf)
+        self.epoch = -1
+        self.tensors: dict[str, Tensor] = {}
+        self.top1: list[float] = []
+        self.loss: list[float] = []
+
+    def __call__(self, epoch: int) -> None:
+        labels = torch.from_numpy(self.data.labels)
+        logits = self.evaluation.logits(self.network, self.data)
+        correct = int((logits.argmax(1) == labels).sum())
+        loss = float(nn.functional.cross_entropy(logits, labels))
+        if not math.isfinite(loss):
+            raise UserError(f"epoch {epoch + 1}: the loss in evaluation is {loss}; lower learning_rate")
+        if (correct, -loss) > self.best:
+            self.best, self.epoch = (correct, -loss), epoch
+            self.tensors = copy.deepcopy(self.network.state_dict())
+        self.top1.append(round(correct / len(labels), 6))
+        self.loss.append(round(loss, 6))
+
+    def state(self) -> dict[str, Any]:
+        tensors = {name: tensor.cpu() for name, tensor in self.tensors.items()}
+        return {"best": self.best, "epoch": self.epoch, "top1": self.top1, "loss": self.loss, "tensors": tensors}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.best, self.epoch, self.top1, self.loss = (state[name] for name in ("best", "epoch", "top1", "loss"))
+        if state["tensors"]:
+            self.tensors = copy.deepcopy(self.network.state_dict())
+            for name, tensor in self.tensors.items():
+                tensor.copy_(state["tensors"][name])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = Command("finetune", __doc__)
+    command.card("--target", "card of the target")
+    command.card("--networks", "card of each network", many=True)
+    command.setting("--selection", str, "heldout or paper")
+    command.setting("--shots", count_or_all, "training images per class, or all")
+    command.setting("--seed", int, "with the networks' seeds: initial head, batch order and augmentation")
+    command.setting("--steps-per-epoch", int, "steps of an epoch; 0 for one pass over the images")
+    command.setting("--evaluation-batch-size", int, "images of a forward pass in evaluation")
+    command.fields(Recipe, RECIPE_FLAGS)
+    command.setting("--transform", json.loads, TRANSFORM_FLAG)
+    command.place("--representation", str, "name of the representation that the networks are the members of")
+    command.place("--data-root", Path, "folder of the data sets")
+    command.place("--threads", int, "threads of each process")
+    command.place("--gpus", int, GPUS)
+    command.place("--logits", Path, "logits to write")
+    command.place("--keep", Path, "card of the network to write, weights beside it; empty: none is kept", many=True)
+    command.place("--output", Path, "card of the run to write")
+    arguments, job = command.parse(argv)
+    become_torchrun("finetune", arguments.gpus, arguments.arithmetic, argv)
+    started = time.monotonic()
+
+    processes = meet()
+    device = prepare(arguments.threads, arguments.arithmetic, arguments.precision)
+    recipe, transform = build(Recipe, arguments), parse_transform(arguments.transform)
+    selection = arguments.selection
+    target, cards = arguments.target, arguments.networks
+    splits = {split: load_split(target, split, arguments.data_root) for split in SPLITS}
+    data = training_images(splits, arguments.shots, selection)
+    seeds = [card.facts["seed"] for card in cards]
+    seed = stream("finetune", arguments.seed, *seeds)
+    torch.manual_seed(stream("initialisation", seed))
+    trunks = [load_trunk(card, transform) for card in cards]
+    network = Network(trunks[0] if len(trunks) == 1 else JointTrunk(trunks), target.facts["classes"])
+    network.to(device).to(memory_format=torch.channels_last)
+    steps = arguments.steps_per_epoch or -(-len(data.labels) // recipe.batch_size)
+    name = target.artifact.removeprefix("targets/")
+    setting = setting_name(recipe.learning_rate, recipe.weight_decay, recipe.epochs)
+    this_run = Run(arguments.representation, name, selection, setting)
+    with Saved(job, target.root, f"finetuned/{this_run.name}", processes) as saved:
+        evaluation = Evaluation(transform, arguments.evaluation_batch_size, device, saved.safe_point, processes)
+        best = BestEpoch(network, splits[SELECTED_ON[selection]], evaluation)
+        train(
+            network,
+            lambda epoch, skipped: step_batches(
+                data, transform, recipe.batch_size, seed, epoch, steps, skipped, processes.share, device
+            ),
+            steps,
+            recipe,
+            device,
+            after_epoch=best,
+            saved=saved,
+        )
+
+        if arguments.keep and processes.first:
+            keep(job, arguments.keep, this_run, network, cards, len(data.labels))
+        network.load_state_dict(best.tensors)
+        scores = {split: evaluation.logits(network, splits[split]).numpy() for split in ("val", "test")}
+        if not processes.first:
+            return
+        labels = {split: splits[split].labels for split in scores}
+        tried = {"learning_rate": recipe.learning_rate, "weight_decay": recipe.weight_decay, "epochs": recipe.epochs}
+        grid = [{**tried, "top1": best.top1, "loss": best.loss}]
+        selected = {**tried, "epoch": best.epoch + 1}
+        result = entry(arguments.shots, selection, len(data.labels), scores, labels, selected, grid)
+        print(f"{selection}: epoch {best.epoch + 1} top1 {result['top1']:.4f}", file=sys.stderr)
+        digest = write_logits(arguments.logits, {f"{arguments.shots}/{selection}": scores}, labels)
+        about = Subject(
+            target=name,
+            representation=arguments.representation,
+            members=[card.artifact.removeprefix("networks/") for card in cards],
+            seeds=seeds,
+            parameters=sum(card.facts["parameters"] for card in cards),
+            feature_dim=network.trunk.feature_dim,
+        )
+        write_run(arguments.output, started)
+        facts = {"subject": asdict(about), "result": result}
+        job.write_card(arguments.output, f"finetuned/{this_run.name}", digest, facts)
+
+
+def keep(job: Job, paths: list[Path], this_run: Run, network: Network, cards: list[Card], n_train: int) -> None:
+    """Write the network as it is after the last epoch. Raises UserError if it is several side by side."""
+    if len(paths) > 1 or len(cards) > 1:
+        raise UserError(f"--keep: found {len(paths)} files for {len(cards)} networks; allowed is one for one")
+    about = cards[0].facts
+    modules = {"trunk": network.trunk, "head": network.head}
+    facts = {"representation": this_run.representation, "n_train": n_train}
+    save_network(job, paths[0], this_run.name, modules, about["arch"], "finetune", about["seed"], facts)
+
+
+if __name__ == "__main__":
+    run(main)

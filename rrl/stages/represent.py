@@ -1,0 +1,81 @@
+"""Stage `represent`: features of several networks side by side, as virtual datasets of a few kilobytes."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from rrl.command import Command, run
+from rrl.errors import UserError
+from rrl.store.cards import Card, remake
+from rrl.store.features import write_virtual
+from rrl.store.files import canonical_json, complete
+from rrl.store.members import SPLITS, parse_member
+
+
+def describe(member: str, card: Card) -> dict[str, Any]:
+    """A member's entry in the card: its features, its columns [start, stop, of], its digests.
+
+    Raises UserError if the columns are not within the network's features.
+    """
+    depth = card.facts["feature_dim"]
+    start, stop = parse_member(member).columns or (0, depth)
+    if not 0 <= start < stop <= depth:
+        raise UserError(f"member {member}: the network has {depth} features; allowed are columns within 0:{depth}")
+    about = {name: card.facts[name] for name in ("digests", "parameters", "seed")}
+    return {"member": member, "features": card.artifact, "columns": [start, stop, depth], **about}
+
+
+def build_split(members: list[dict[str, Any]], cards: Sequence[Card], split: str, output: Path) -> None:
+    """Write one virtual file. Raises UserError if a member's file is missing, short, or of another type."""
+    sources, found = [], []
+    for member, card in zip(members, cards, strict=True):
+        path = card.folder / f"{split}.h5"
+        try:
+            with h5py.File(path, "r") as file:
+                features = file["features"]
+                found.append((features.shape[:2], features.dtype.name))
+                digest = file.attrs["digest"]
+        except (OSError, KeyError) as error:
+            raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
+        if digest != member["digests"][split]:
+            raise UserError(f"{path}: not the file that {card.path} describes; {remake(path)}")
+        if found[-1] != found[0]:
+            raise UserError(f"{path}: (views, images), type are {found[-1]}, those of the first member {found[0]}")
+        sources.append((path, *member["columns"][:2]))
+    shape, dtype = found[0]
+    with complete(output) as partial:
+        write_virtual(partial, sources, shape, dtype)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command = Command("represent", __doc__)
+    command.card("--features", "card of each member's features, in order", many=True)
+    command.setting("--members", str, "network or network[start:stop], in order", many=True)
+    command.place("--name", str, "name of the representation")
+    command.place("--output", Path, "card to write; the virtual files are written into the folder beside it")
+    arguments, job = command.parse(argv)
+
+    cards = arguments.features
+    members = [describe(member, card) for member, card in zip(arguments.members, cards, strict=True)]
+    for split in SPLITS:
+        build_split(members, cards, split, arguments.output.with_suffix("") / f"{split}.h5")
+    networks = {card.artifact: card.facts for card in cards}
+    facts = {
+        "members": members,
+        "feature_dim": sum(member["columns"][1] - member["columns"][0] for member in members),
+        "parameters": sum(network["parameters"] for network in networks.values()),
+        "seeds": [network["seed"] for network in networks.values()],
+        "counts": cards[0].facts["counts"],
+        "classes": cards[0].facts["classes"],
+        "views": cards[0].facts["views"],
+    }
+    target = cards[0].artifact.split("/")[1]
+    digest = hashlib.sha256(canonical_json(members).encode()).hexdigest()
+    job.write_card(arguments.output, f"representations/{target}/{arguments.name}", digest, facts)
+
+
+if __name__ == "__main__":
+    run(main)
