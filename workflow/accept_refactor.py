@@ -30,7 +30,8 @@ from rrl.code_version import ACCEPTED, PACKAGE, accepted_refactors, code_digest,
 from rrl.command import run
 from rrl.config.load import load_config
 from rrl.errors import UserError
-from rrl.plan import Plan, Planned
+from rrl.jobs import Planned
+from rrl.plan import Plan
 from rrl.store.files import write_text
 from tests.helpers import smoke
 from tests.helpers.smoke import CONFIG, RESULTS, smoke_inputs

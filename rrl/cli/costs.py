@@ -33,8 +33,9 @@ from rrl.cli.why import card_path
 from rrl.command import run
 from rrl.config.load import load_plans
 from rrl.config.schema import LbfgsProbe
+from rrl.jobs import Planned
 from rrl.networks.checkpoints import pins
-from rrl.plan import Plan, Planned
+from rrl.plan import Plan
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -18,7 +18,8 @@ from rrl.cli.why import NOT_MADE, reason
 from rrl.command import run
 from rrl.config.load import load_plan
 from rrl.config.schema import Column, Row, Table
-from rrl.plan import Plan, Planned, behind
+from rrl.jobs import Planned, behind
+from rrl.plan import Plan
 from rrl.store.members import SPLITS
 
 CURRENT, STALE, MISSING = "current", "stale", "missing"

@@ -25,7 +25,8 @@ from rrl.cli.why import card_path, roots
 from rrl.command import run
 from rrl.config.load import load_plan, run_command
 from rrl.errors import UserError
-from rrl.plan import Plan, Planned, behind
+from rrl.jobs import Planned, behind
+from rrl.plan import Plan
 from rrl.report.contents import PRODUCTS, Artifacts, counts, described, table_rows
 from rrl.stages.table import beside, note
 from rrl.store.files import read_json, sha256_of_file, write_text

@@ -12,7 +12,7 @@ from typing import Any
 from rrl.command import run
 from rrl.config.load import load_plan
 from rrl.errors import UserError
-from rrl.plan import Planned
+from rrl.jobs import Planned
 from rrl.store.cards import Card, read_card
 
 NOT_MADE = "not made yet"

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from rrl.config.load import load_config
-from rrl.plan import Plan, Planned
+from rrl.jobs import Planned
+from rrl.plan import Plan
 from tests.helpers.clones import CLONE, copy_clone, snakemake
 
 PAGE = (CLONE / "docs/from-rrl.md").read_text()

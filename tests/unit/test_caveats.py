@@ -9,8 +9,8 @@ import pytest
 from rrl.caveats import known_val, of_pick, trained_on_imagenet
 from rrl.cli import show
 from rrl.config.load import load_plan
+from rrl.jobs import Planned, behind
 from rrl.networks.checkpoints import checkpoints
-from rrl.plan import Planned, behind
 from rrl.stages.table import note
 from rrl.store.cards import Job, read_card
 from tests.helpers.clones import CLONE

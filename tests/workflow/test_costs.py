@@ -32,9 +32,10 @@ from rrl.cli.estimate import (
 )
 from rrl.config.load import load_plan, load_plans
 from rrl.errors import UserError
+from rrl.jobs import Planned, behind
 from rrl.networks.architecture_names import FIXED, WIDENED
 from rrl.networks.architectures import build_trunk, parameter_count
-from rrl.plan import Plan, Planned, behind
+from rrl.plan import Plan
 from tests.helpers.clones import CLONE, copy_clone, planned_jobs
 
 RESNET50 = 4_087_136_256  # multiply-adds of an image of 224 pixels, without the head

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rrl.cli.why import reason
-from rrl.plan import Planned
+from rrl.jobs import Planned
 from rrl.store.cards import read_card
 from tests.helpers.clones import duplicate, edited, snakemake
 from tests.helpers.flips import Command, commands, import_stages, run
