@@ -7,14 +7,9 @@ if "networks" not in config:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/target.smk"
-include: "workflow/rules/download.smk"
-include: "workflow/rules/pretrain.smk"
-include: "workflow/rules/extract.smk"
-include: "workflow/rules/represent.smk"
-include: "workflow/rules/probe.smk"
-include: "workflow/rules/finetune.smk"
-include: "workflow/rules/two_stage.smk"
-include: "workflow/rules/similarity.smk"
+include: "workflow/rules/networks.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/records.smk"
 include: "workflow/rules/tables.smk"
 
 

@@ -26,7 +26,8 @@ from rrl.heads.sgd import initial_head
 from rrl.networks.architectures import Network, build_trunk
 from rrl.training.batches import epoch_batches
 from rrl.training.device import multiply_by_onednn, prepare
-from rrl.training.train import Recipe
+from rrl.config.settings import Recipe
+
 
 NETWORKS = ("resnet8", "4xresnet8")
 CLASSES, BATCH_SIZE = 10, 128

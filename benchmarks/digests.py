@@ -23,16 +23,18 @@ import torch
 
 from rrl.arithmetic import NATIVE
 from rrl.data.images import Split, inputs
-from rrl.data.transforms import PaddedCrop, Photographs, Transform
+from rrl.config.settings import PaddedCrop, Photographs, Transform
 from rrl.heads.cached import Data
-from rrl.heads.sgd import HeadTraining, Setting, initial_head, train_heads
+from rrl.config.settings import HeadTraining
+from rrl.heads.sgd import Setting, initial_head, train_heads
 from rrl.networks.architectures import Network, build_trunk
 from rrl.networks.inference import compiles, for_inference
 from rrl.stages import extract
 from rrl.store.features import content_digest, finish, labels_digest
 from rrl.store.files import sha256_of_file
 from rrl.training.device import prepare
-from rrl.training.train import Recipe, train
+from rrl.config.settings import Recipe
+from rrl.training.train import train
 from rrl.training.training_state import SECONDS
 
 LARGE = Photographs(

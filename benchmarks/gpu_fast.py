@@ -29,9 +29,10 @@ from benchmarks.gpu_made_up import (
 from benchmarks.gpu_report import ENOUGH, Row
 from rrl.data.images import Split, pixels_of
 from rrl.data.reading import Pixels, read
-from rrl.data.transforms import Photographs
+from rrl.config.settings import Photographs
 from rrl.heads.graphs import sweep_of
-from rrl.heads.sgd import HeadTraining, Setting, initial_head, train_heads
+from rrl.config.settings import HeadTraining
+from rrl.heads.sgd import Setting, initial_head, train_heads
 from rrl.heads.sweep import Heads
 from rrl.networks.inference import folded, for_inference
 from rrl.stages.extract import extract_split

@@ -20,12 +20,13 @@ from rrl.arithmetic import NATIVE
 from rrl.data.images import Split
 from rrl.data.pictures import read_picture
 from rrl.data.reading import Pixels
-from rrl.data.transforms import Photographs
+from rrl.config.settings import Photographs
 from rrl.heads.cached import Columns, Data, OnDisk, open_features
 from rrl.networks.architectures import Network, Trunk, build_trunk
 from rrl.store.features import create
 from rrl.training.device import prepare
-from rrl.training.train import Batches, Recipe, train
+from rrl.config.settings import Recipe
+from rrl.training.train import Batches, train
 
 CPU = torch.device("cpu")
 DECAYS = [1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 5e-2]

@@ -46,7 +46,8 @@ from benchmarks.gpu_report import Row
 from benchmarks.gpu_stages import make_pictures
 from rrl.data.images import Split, inputs
 from rrl.data.reading import read
-from rrl.heads.sgd import HeadTraining, Setting, all_scores, initial_head, train_heads
+from rrl.config.settings import HeadTraining
+from rrl.heads.sgd import Setting, all_scores, initial_head, train_heads
 from rrl.networks.architectures import Network, build_trunk
 from rrl.networks.inference import for_inference
 from rrl.stages.distill import distillation, view_batches
@@ -54,7 +55,8 @@ from rrl.stages.finetune import BestEpoch, Evaluation
 from rrl.stages.lbfgs_probe import fit_heads
 from rrl.training.batches import epoch_batches, step_batches
 from rrl.training.device import on_device
-from rrl.training.train import CLASSIFICATION, Objective, Recipe, train
+from rrl.config.settings import Recipe
+from rrl.training.train import CLASSIFICATION, Objective, train
 
 STARTS = 5
 LEAST = 20  # times the CPU's error in float32, at most, at the best start

@@ -34,7 +34,8 @@ from torch import Tensor, nn
 from benchmarks.ratios import interleaved, line, most_memory, ratio
 from rrl.arithmetic import NATIVE
 from rrl.heads.cached import Columns, Data, OnDisk, open_features
-from rrl.heads.sgd import HeadTraining, Selection, Setting, initial_head, scores_of, train_heads
+from rrl.config.settings import HeadTraining
+from rrl.heads.sgd import Selection, Setting, initial_head, scores_of, train_heads
 from rrl.stages.lbfgs_probe import fit_heads, select
 from rrl.store.features import CHUNK, create, file_digest
 from rrl.store.logits import logits_file

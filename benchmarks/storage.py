@@ -24,11 +24,11 @@ from torch import Tensor
 
 from benchmarks.ratios import interleaved, line, ratio
 from rrl.data.images import Split
-from rrl.data.transforms import PaddedCrop
+from rrl.config.settings import PaddedCrop
 from rrl.heads.cached import Columns, OnDisk, open_features
 from rrl.stages.extract import extract_split
 from rrl.stages.represent import build_split
-from rrl.store.cards import Card
+from rrl.job import Card
 from rrl.store.features import CHUNK, create, finish
 
 Features = npt.NDArray[np.float32]

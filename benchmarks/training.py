@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from benchmarks.ratios import Seconds, interleaved, line, ratio
 from rrl.arithmetic import NATIVE
 from rrl.data.images import Split
-from rrl.data.transforms import PaddedCrop, Photographs, Transform
+from rrl.config.settings import PaddedCrop, Photographs, Transform
 from rrl.networks.architectures import Network, build_trunk
 from rrl.training.batches import epoch_batches, step_batches
 from rrl.training.device import prepare
-from rrl.training.train import Batches, Recipe, train
+from rrl.config.settings import Recipe
+from rrl.training.train import Batches, train
 
 CPU = torch.device("cpu")
 CLASSES = 10

@@ -31,20 +31,21 @@ from scipy.stats import t as student
 from torch import Tensor, nn
 
 from rrl.arithmetic import NATIVE
-from rrl.command import run
+from rrl.job import run
 from rrl.config.load import load_config
 from rrl.data.images import Split, inputs, load_split
 from rrl.data.shots import first_of_each_class
-from rrl.data.transforms import PaddedCrop
+from rrl.config.settings import PaddedCrop
 from rrl.errors import UserError
 from rrl.figures.drawing import COLOURS, MARKERS
 from rrl.heads.cached import Data
-from rrl.heads.sgd import HeadTraining, Setting, all_scores, initial_head, train_heads
+from rrl.config.settings import HeadTraining
+from rrl.heads.sgd import Setting, all_scores, initial_head, train_heads
 from rrl.networks.architectures import JointTrunk, Trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.stored_networks import load_trunk
 from rrl.stages.extract import extract_split
-from rrl.store.cards import read_card
+from rrl.job import read_card
 from rrl.store.files import complete, write_text
 from rrl.training.device import prepare
 from rrl.training.randomness import generator, shuffled

@@ -18,7 +18,8 @@ import click
 from docs.published import checkpoints_page
 from rrl.cli.main import main as rrl
 from rrl.command import Command
-from rrl.config.schema import MOST_CHARACTERS, Config
+from rrl.config.kinds import MOST_CHARACTERS
+from rrl.config.schema import Config
 
 DOCS = Path(__file__).parent
 CLONE = DOCS.parent

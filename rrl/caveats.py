@@ -12,11 +12,9 @@ class Made(Protocol):
     """A card, or a job that is planned."""
 
     @property
-    def stage(self) -> str: ...
-    @property
     def artifact(self) -> str: ...
     @property
-    def settings(self) -> dict[str, Any]: ...
+    def keyed(self) -> dict[str, Any]: ...
 
 
 def of_pick(result: dict[str, Any]) -> str:
@@ -41,13 +39,20 @@ def of_pick(result: dict[str, Any]) -> str:
 
 def trained_on_imagenet(made: Made) -> bool:
     """Whether a network was published after training on ImageNet's images; of the libraries' any may have been."""
-    if made.stage != "convert":
-        return made.stage == "library_network"
+    source = _source(made)
+    if source.get("origin") != "download":
+        return source.get("origin") == "library"
     return any(
         checkpoint.trained_on.startswith("imagenet")
         for checkpoint in checkpoints().values()
-        if made.settings["file"] in checkpoint.files
+        if source["file"] in checkpoint.files
     )
+
+
+def _source(made: Made) -> dict[str, Any]:
+    """Where a target or a network comes from; nothing for what is made here."""
+    source: dict[str, Any] = made.keyed.get("source", {})
+    return source
 
 
 def known_val(record: str, behind: Iterable[Made]) -> list[str]:
@@ -57,7 +62,7 @@ def known_val(record: str, behind: Iterable[Made]) -> list[str]:
     """
     sources = {source.artifact: source for source in behind}
     target = sources.get(f"targets/{record.split('/')[1]}")
-    if target is None or target.settings.get("dataset") != "imagenet":
+    if target is None or _source(target).get("dataset") != "imagenet":
         return []
     return [name.removeprefix("networks/") for name, source in sources.items() if trained_on_imagenet(source)]
 

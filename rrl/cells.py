@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rrl.job import Card
 from rrl.statistics import interval
-from rrl.store.cards import Card
 from rrl.store.record import rows
 
 SELECTION_TEXT = {

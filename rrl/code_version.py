@@ -1,51 +1,72 @@
-"""The version of a stage's code: a digest of what it computes, blind to comments and layout.
+"""The version of a job's code: a digest of what it computes, blind to comments, layout, messages, names and places.
 
-A digest that was shown to be equivalent to an older one has the older one's version: `make accept-refactor`
-writes that to accepted_refactors.json. This module decides when a stage runs again and nothing of what it
-computes, so it is not part of any digest itself.
+A module's digest is that of its syntax tree, in which an import of a module of rrl is replaced by that module's digest: a
+move or another name of a file changes nothing. Left out are PLUMBING, of which a test of golden bytes shows that it
+changes no result, and DECLARATIONS, whose values are settings. The version of a job has the module of its stage, and of
+the tables of architectures, data sets and solvers only the entries that its settings and inputs name: a new one reruns
+nobody else.
+
+A digest that was shown to be equivalent to an older one stands for the older one: `make accept-refactor` writes that to
+accepted_refactors.json. This module decides when a stage runs again and nothing of what it computes.
 """
 
 import ast
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).parent
 ACCEPTED = "accepted_refactors.json"
-OWN = "code_version"
+# Command line, errors, bars, writing of files, keys: what a job computes does not depend on them.
+PLUMBING = frozenset({"bars", "code_version", "errors", "job", "store.files", "store.hdf5", "store.work"})
+# Declarations: every value that counts is in a job's settings, or in the entry of a table that they name.
+DECLARATIONS = frozenset({"config.kinds", "config.settings", "heads.solvers"})
+SPEAKING = {"UserError", "Bar", "write_line"}  # what they are called with is for people
+
+
+@dataclass(frozen=True)
+class Part:
+    """A module that a job loads by name, and the entry of a table that names it."""
+
+    module: str
+    entry: str = ""
+
+
+def code_version(stage: str, parts: Iterable[Part] = ()) -> str:
+    """Digest (12 hex digits) of the code of a stage, and of the parts that a job of it loads."""
+    words = [module_digest(f"stages.{stage}")]
+    words += sorted({f"{module_digest(part.module)} {part.entry}" for part in parts})
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
 
 
 @cache
-def code_version(stage: str) -> str:
-    """The digest of a stage's code, or the version that it was accepted as."""
-    digest = code_digest(stage)
+def module_digest(module: str) -> str:
+    """Digest (12 hex digits) of a module of rrl and all that it imports, or the one that it was accepted as."""
+    own = hashlib.sha256(" ".join(_tokens(_tree(module), [])).encode())
+    own.update("\n".join(sorted(_imported(module))).encode())
+    digest = own.hexdigest()[:12]
     return accepted_refactors().get(digest, digest)
 
 
+@cache
 def accepted_refactors() -> dict[str, str]:
-    """Digest -> version, for the digests that are not a version of their own."""
+    """Digest of a module -> the digest that it is equivalent to."""
     accepted: dict[str, str] = json.loads((PACKAGE / ACCEPTED).read_text(encoding="utf-8"))
     return accepted
 
 
-def code_digest(stage: str) -> str:
-    """Digest (12 hex digits) over `rrl.stages.<stage>` and the modules of rrl that it imports, transitively."""
-    digest = hashlib.sha256()
-    for module in sorted(imported_modules(f"stages.{stage}")):
-        digest.update(f"{module} {_module_digest(module)}\n".encode())
-    return digest.hexdigest()[:12]
-
-
-def imported_modules(stage: str) -> set[str]:
-    """The modules of rrl behind a stage, itself and the packages that they are in included: `heads`, `probing`."""
-    found: set[str] = set()
-    waiting = {stage, "__init__"}
+def modules_of(module: str) -> set[str]:
+    """A module and those that it imports, also by way of others, as far as they count."""
+    reached: set[str] = set()
+    waiting = {module}
     while waiting:
-        module = waiting.pop()
-        found.add(module)
-        waiting |= _imports(module) - found
-    return found
+        reached |= waiting
+        waiting = {name for one in waiting for name, _ in _imports(one)} - reached
+    return reached
 
 
 @cache
@@ -54,31 +75,54 @@ def _tree(module: str) -> ast.Module:
 
 
 def _path(module: str) -> Path:
-    """Of a module, or of a package, whose code is its `__init__`."""
+    """Where the code of a module is, or of a package: its `__init__`."""
     path = PACKAGE / module.replace(".", "/")
     return path / "__init__.py" if path.is_dir() else path.with_name(f"{path.name}.py")
 
 
-@cache
-def _module_digest(module: str) -> str:
-    return hashlib.sha256(" ".join(_tokens(_tree(module), [])).encode()).hexdigest()
-
-
-@cache
-def _imports(module: str) -> set[str]:
-    names: set[str] = set()
+def _imported(module: str) -> Iterator[str]:
+    """Each import of a module of rrl, by its digest; of each other one, the names."""
+    for name, words in _imports(module):
+        yield f"{module_digest(name)} {words}"
     for node in ast.walk(_tree(module)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    paths = [name.split(".")[1:] for name in names if name.startswith("rrl.")]
-    modules = {".".join(path[:end]) for path in paths for end in range(1, len(path) + 1)}
-    return {name for name in modules if name != OWN and _path(name).exists()}
+        if isinstance(node, ast.Import | ast.ImportFrom) and not _within(node):
+            yield ast.unparse(node)
+
+
+@cache
+def _imports(module: str) -> list[tuple[str, str]]:
+    """The modules of rrl that a module imports, and what from each; without plumbing and declarations."""
+    named = [
+        (name, words)
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.Import | ast.ImportFrom) and (modules := _within(node))
+        for name, words in modules
+    ]
+    return [(name, words) for name, words in named if name and name not in PLUMBING | DECLARATIONS]
+
+
+def _within(node: ast.Import | ast.ImportFrom) -> list[tuple[str, str]]:
+    """The modules of rrl that an import names, without `rrl.`, and the names that it takes from each."""
+    if isinstance(node, ast.Import):
+        return [(alias.name[4:], alias.asname or "") for alias in node.names if alias.name.startswith("rrl.")]
+    if node.module is None or f"{node.module}.".partition(".")[0] != "rrl":
+        return []
+    package = node.module[4:]
+    found = []
+    for alias in node.names:
+        below = f"{package}.{alias.name}".lstrip(".")
+        is_module = _path(below).exists()
+        found.append((below if is_module else package, "" if is_module else f"{alias.name} {alias.asname or ''}"))
+    return found
 
 
 def _tokens(node: object, words: list[str]) -> list[str]:
-    """The syntax tree as words, appended to `words`. Not ast.dump: its text differs between Python versions."""
+    """The syntax tree as words, appended to `words`, without imports and what is for people.
+
+    Not ast.dump: its text differs between Python versions.
+    """
+    if isinstance(node, ast.Import | ast.ImportFrom) or _is_said(node):
+        return words
     if isinstance(node, ast.AST):
         words.append(f"({type(node).__name__}")
         for name, value in ast.iter_fields(node):
@@ -86,6 +130,8 @@ def _tokens(node: object, words: list[str]) -> list[str]:
                 value = _without_docstring(node, value)
             if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty pieces to some f-strings
                 value = [piece for piece in value if getattr(piece, "value", None) != ""]
+            if name == "args" and isinstance(node, ast.Call) and getattr(node.func, "id", "") in SPEAKING:
+                value = [part for part in value if not isinstance(part, ast.Constant | ast.JoinedStr | ast.BinOp)]
             if value is None or value == [] or name in ("kind", "type_comment"):
                 continue
             words.append(f"{name}=")
@@ -99,8 +145,24 @@ def _tokens(node: object, words: list[str]) -> list[str]:
     return words
 
 
+def _is_said(node: Any) -> bool:
+    """Whether a statement prints to standard error: `print(..., file=sys.stderr)`."""
+    call = node.value if isinstance(node, ast.Expr) else None
+    if not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "print":
+        return False
+    return any(part.arg == "file" and ast.unparse(part.value) == "sys.stderr" for part in call.keywords)
+
+
 def _without_docstring(node: ast.AST, body: object) -> object:
     documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
     if documented and isinstance(body, list) and ast.get_docstring(node, clean=False) is not None:  # type: ignore[arg-type]
         return body[1:]
     return body
+
+
+def parts_of(settings: Any, architectures: Iterable[str], datasets: Iterable[str] = ()) -> list[Part]:
+    """What a job loads by name: the solver of a probe, architectures and data sets, its own and those of its inputs."""
+    parts = []
+    if getattr(settings, "arithmetic", "") == "portable":
+        parts.append(Part("arithmetic"))
+    return parts

@@ -9,9 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from rrl.config.settings import HeadTraining
 from rrl.errors import UserError
 from rrl.heads.cached import Data
-from rrl.heads.sgd import HeadTraining, Setting, all_scores, initial_head, train_heads
+from rrl.heads.sgd import Setting, all_scores, initial_head, train_heads
 from rrl.statistics import interval
 
 Features = npt.NDArray[np.float32]

@@ -52,7 +52,7 @@ class Plan(Jobs):
         }
         if known := self._known_val(of):
             layout["remarks"] = [of_val(known)]
-        return self._job("table", table, {"layout": layout}, *self.cells(of))
+        return self._job("table", table, *self.cells(of), layout=layout)
 
     def _known_val(self, table: Table) -> list[str]:
         """The methods of a table whose networks were trained on images that the rule heldout picks on."""
@@ -111,7 +111,7 @@ class Plan(Jobs):
         drawn = [group for row in of.rows for series in row.series for group in series.groups]
         overlap = any(self.spread(group) == "windows" for group in drawn)
         layout = {"kind": of.kind, "caption": of.caption, "selection": of.selection, "overlap": overlap, "rows": rows}
-        return self._job("figure", f"figures/{figure}", {"layout": layout}, *records.values())
+        return self._job("figure", f"figures/{figure}", *records.values(), layout=layout)
 
     def _paper_points(self, table: str, panel: Panel, series: Series) -> list[float | None]:
         """The paper's value, in percent, of each group of a series."""
@@ -139,7 +139,7 @@ class Plan(Jobs):
             )
         layout = {"kind": of.kind, "caption": of.caption, "panels": panels}
         similarities = [self.similarity(target, figure) for target in of.targets]
-        return self._job("figure", f"figures/{figure}", {"layout": layout}, *similarities)
+        return self._job("figure", f"figures/{figure}", *similarities, layout=layout)
 
     def collection(self) -> Planned:
         """All records that some table shows; those of figures are among them."""
@@ -153,4 +153,4 @@ class Plan(Jobs):
             if (transfer := self.cell(row, column))
             for name in self.shown(table, row.group)
         }
-        return self._job("collect", "records", {"methods": methods}, *records.values())
+        return self._job("collect", "records", *records.values(), methods=methods)

@@ -27,7 +27,7 @@ import yaml
 from safetensors.numpy import load_file
 
 from rrl.code_version import ACCEPTED, PACKAGE, accepted_refactors, code_digest, code_version
-from rrl.command import run
+from rrl.job import run
 from rrl.config.load import load_config
 from rrl.errors import UserError
 from rrl.jobs import Planned

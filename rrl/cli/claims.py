@@ -22,10 +22,10 @@ from rrl.cli.why import NOT_MADE, card_path, reason
 from rrl.config.load import load_plan, run_command
 from rrl.config.schema import Claim, Column, Equal, Method, Panel
 from rrl.errors import UserError
+from rrl.job import read_card
 from rrl.jobs import Planned
 from rrl.plan import Plan
 from rrl.replicates import FEWEST, paired_t_interval, welch_interval
-from rrl.store.cards import read_card
 from rrl.store.files import write_text
 
 VERDICTS = HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"

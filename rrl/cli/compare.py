@@ -22,9 +22,9 @@ from rrl.config.load import run_command
 from rrl.config.references import allowed, of_transform
 from rrl.data.image_sources import LIBRARY, open_source
 from rrl.errors import UserError
+from rrl.job import Card, read_card
 from rrl.networks.architecture_names import parse_architecture
 from rrl.statistics import interval
-from rrl.store.cards import Card, read_card
 from rrl.store.files import sha256_of_file, write_text
 
 HEADING = "# Written by rrl compare; to change it, edit it and run it with snakemake. Keys: docs/config.md. Digest: "

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rrl.errors import UserError
+from rrl.job import Card
 from rrl.statistics import mcnemar, paired_interval, resampled_interval
-from rrl.store.cards import Card
 from rrl.store.logits import read_logits
 
 Right = npt.NDArray[np.bool_]

@@ -30,9 +30,9 @@ from rrl.cli.estimate import (
     trunks,
 )
 from rrl.cli.why import card_path
-from rrl.command import run
 from rrl.config.load import load_plans
-from rrl.config.schema import LbfgsProbe
+from rrl.config.settings import LbfgsProbe
+from rrl.job import run
 from rrl.jobs import Planned
 from rrl.networks.checkpoints import pins
 from rrl.plan import Plan

@@ -10,10 +10,10 @@ from typing import Any
 
 from rrl.cli.why import card_path, reason
 from rrl.data.paper_datasets import CLASSES, PUBLISHED
+from rrl.job import read_card
 from rrl.jobs import Planned, behind
 from rrl.networks.architecture_names import parse_architecture
 from rrl.plan import Plan
-from rrl.store.cards import read_card
 from rrl.store.members import parse_member
 from rrl.store.record import SELECTED_ON
 

@@ -10,8 +10,8 @@ import click
 
 from rrl.cli import compare_records as comparison
 from rrl.cli import show as showing
-from rrl.command import in_words
 from rrl.errors import UserError
+from rrl.job import in_words
 from rrl.store.files import sha256_of_file
 
 FILE = click.Path(path_type=Path)

@@ -15,9 +15,9 @@ from rrl.cells import column_label, label
 from rrl.cli.costs import markdown
 from rrl.cli.estimate import ALL, distinct, identity
 from rrl.cli.why import NOT_MADE, reason
-from rrl.command import run
 from rrl.config.load import load_plan
 from rrl.config.schema import Column, Row, Table
+from rrl.job import run
 from rrl.jobs import Planned, behind
 from rrl.plan import Plan
 from rrl.store.members import SPLITS

@@ -22,9 +22,9 @@ from rrl.cells import SELECTION_TEXT, column_label
 from rrl.cli.progress import CURRENT, to_run_text
 from rrl.cli.show import short
 from rrl.cli.why import card_path, roots
-from rrl.command import run
 from rrl.config.load import load_plan, run_command
 from rrl.errors import UserError
+from rrl.job import run
 from rrl.jobs import Planned, behind
 from rrl.plan import Plan
 from rrl.report.contents import PRODUCTS, Artifacts, counts, described, table_rows

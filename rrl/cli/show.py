@@ -8,8 +8,8 @@ from rrl.caveats import Made, known_val, of_pick, of_val
 from rrl.cells import column_label, label
 from rrl.config.references import allowed
 from rrl.errors import UserError
+from rrl.job import Card, read_card
 from rrl.statistics import interval
-from rrl.store.cards import Card, read_card
 from rrl.store.files import sha256_of_file
 
 SHOWN = {"table": ".csv", "collect": ".csv", "figure": ".svg"}  # the file that has the digest of the card

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rrl.command import run
 from rrl.config.load import load_plan
 from rrl.errors import UserError
+from rrl.job import Card, read_card, run
 from rrl.jobs import Planned
-from rrl.store.cards import Card, read_card
 
 NOT_MADE = "not made yet"
 SUFFIXES = (".json", ".run.json", ".csv", ".md", ".tex", ".svg", ".png", ".h5", ".safetensors")

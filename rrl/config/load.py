@@ -10,8 +10,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Tag, ValidationError
 
+from rrl.config.kinds import DIFFER, MOST_CHARACTERS
 from rrl.config.references import allowed, dangling, nearest
-from rrl.config.schema import DIFFER, MOST_CHARACTERS, Claim, Column, Config, Row, Series, SimilarityFigure, Table
+from rrl.config.schema import Claim, Column, Config, Row, Series, SimilarityFigure, Table
 from rrl.errors import UserError
 from rrl.plan import Plan
 

@@ -16,7 +16,6 @@ from rrl.config.schema import (
     Distilled,
     Downloaded,
     Finetuning,
-    LbfgsProbe,
     Library,
     Members,
     NetworkGroup,
@@ -27,6 +26,7 @@ from rrl.config.schema import (
     Table,
     User,
 )
+from rrl.config.settings import LbfgsProbe
 from rrl.config.transfers import OF_NETWORKS, transfer_name
 from rrl.networks.checkpoints import checkpoints
 from rrl.store.members import Member
@@ -211,14 +211,14 @@ class Names:
         seeds = self.config.networks[of.teachers.of].seeds[size * student : size * (student + 1)]
         return [f"{of.teachers.of}-s{teacher}" for teacher in seeds]
 
-    def transform(self, target: str, network: str) -> dict[str, Any]:
+    def transform(self, target: str, network: str) -> Any:
         """How images of a target become inputs of a network."""
-        of = self.config.targets[target].transform
-        if isinstance(of, str):
-            family = self.config.networks[self.networks[network][0]]
-            assert isinstance(family, User | Library)
-            of = family.transform
-        return of.model_dump()
+        transform = self.config.targets[target].transform
+        if not isinstance(transform, str):
+            return transform
+        family = self.config.networks[self.networks[network][0]]
+        assert isinstance(family, User | Library)
+        return family.transform
 
     @once
     def members(self, target: str, representation: str) -> list[Member]:

@@ -1,322 +1,111 @@
 """What a config may hold. Every key is required, but for `gpus`; there are no other defaults.
 
-docs/config.md is made from this module: of each model the docstring, of each key the text behind it.
+docs/config.md is made from this module: of each model the docstring, of each key the text after it.
 """
 
 import difflib
-import re
-from typing import Annotated, Any, Literal, TypeVar
+from dataclasses import fields
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainValidator, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
-EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
-# Names and numbers become parts of names of files, which may have 255 bytes.
-MOST_CHARACTERS = 50  # of a name
-MOST_TEXT = 2000  # characters of a caption; a command line has an end too
-LARGEST = 1_000_000_000
-LARGEST_SEED = 2**63 - 1
-
-
-def _number(value: Any) -> Any:
-    """`1e-4` is a string to YAML 1.1; it means the number all the same."""
-    return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
-
-
-def _magnitude(value: float) -> float:
-    if value and not 1e-20 <= abs(value) <= 1e20:
-        raise ValueError("allowed: 0, and sizes from 1e-20 to 1e20")
-    return value
-
-
-DIFFER = "entries must differ"
-
-
-def _distinct(values: list[Any]) -> list[Any]:
-    if len({str(value) for value in values}) < len(values):
-        raise ValueError(DIFFER)
-    return values
-
-
-def _channels(values: list[float]) -> list[float]:
-    if len(values) == 2:
-        raise ValueError("allowed: one number for grey images, three for RGB")
-    return values
-
-
-def _shots(value: Any) -> int | str:
-    if value == "all" or (type(value) is int and 1 <= value <= LARGEST):
-        shots: int | str = value
-        return shots
-    raise ValueError("allowed: a whole number from 1, or all")
-
-
-def _place(value: str) -> str:
-    """Paths reach shells, of this machine and of a cluster, and Snakemake's patterns."""
-    refused = sorted({letter for letter in value if letter in '"\\$`{}*?[]' or not letter.isprintable()})
-    if refused:
-        raise ValueError(f"not allowed in a path here: {' '.join(map(repr, refused))}")
-    if value != value.strip() or not value or value.startswith(("-", "~")):
-        raise ValueError("allowed: a path that begins with neither -, ~ nor a space, and does not end with a space")
-    if len(value) > MOST_TEXT or any(len(part.encode()) > 255 for part in value.split("/")):
-        raise ValueError(f"allowed: a path of at most {MOST_TEXT} characters, 255 bytes for each folder")
-    return value
-
-
-def _text(value: str) -> str:
-    """Text for people, in one line: in a table or a picture the end of a line is a space."""
-    text = " ".join(value.split())
-    if refused := sorted({letter for letter in text if not letter.isprintable()}):
-        raise ValueError(f"not allowed in a text: {' '.join(map(repr, refused))}")
-    if not text or len(text) > MOST_TEXT:
-        raise ValueError(f"allowed: a text of 1 to {MOST_TEXT} characters")
-    return text
-
-
-def _solver(value: str) -> str:
-    if value != "lbfgs":
-        raise ValueError("allowed: lbfgs; a probe by SGD has no key solver")
-    return value
-
-
-def _boolean_or(word: str) -> Any:
-    """true, false, or one word."""
-
-    def check(value: Any) -> bool | str:
-        if value is True or value is False or value == word:
-            checked: bool | str = value
-            return checked
-        raise ValueError(f"allowed: true, false, {word}")
-
-    return PlainValidator(check, json_schema_input_type=bool | Literal[word])
-
-
-def _name_or_families(value: Any) -> str:
-    return "families" if isinstance(value, dict) else "name"
-
-
-def _label(value: str) -> str:
-    if value.startswith("_"):
-        raise ValueError("allowed: a text that does not begin with _, which would hide it from the legend")
-    return value
-
-
-Entry = TypeVar("Entry")
-
-
-def _said(allowed: str) -> Any:
-    """What docs/config.md says is allowed, where JSON's schema has no words for it."""
-    return Field(json_schema_extra={"allowed": allowed})
-
-
-Place = Annotated[str, _said("path"), AfterValidator(_place)]
-Text = Annotated[str, _said(f"text of up to {MOST_TEXT:,} characters"), AfterValidator(_text)]
-Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_number), AfterValidator(_magnitude)]
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Share = Annotated[Number, Field(ge=0, lt=1)]
-Fraction = Annotated[Number, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1, le=LARGEST)]
-CountOrNone = Annotated[int, Field(ge=0, le=LARGEST)]
-BatchSize = Annotated[int, Field(ge=2, le=LARGEST)]
-Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
-Distinct = Annotated[list[Entry], Field(min_length=1), AfterValidator(_distinct)]  # one entry or more
-Channels = Annotated[list[Number], Field(min_length=1, max_length=3), AfterValidator(_channels)]
-Deviations = Annotated[list[Positive], Field(min_length=1, max_length=3), AfterValidator(_channels)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$"), _said("64 hex digits")]
-Fingerprint = Annotated[
-    str, Field(pattern=r"^([0-9a-f]{16}|torchvision/[A-Za-z0-9_]+)$"), _said("16 hex digits, or torchvision/NAME")
-]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(-[a-z0-9_]+)*$", max_length=MOST_CHARACTERS)]
-Architecture = Annotated[str, _said("architecture")]  # rrl.networks.architecture_names knows them
-Reference = Annotated[str, _said("name")]  # that is declared elsewhere; rrl.config.references looks for it
-Shots = Annotated[int | str, PlainValidator(_shots, json_schema_input_type=Count | Literal["all"])]
-ProbeOf = Annotated[
-    Annotated[Reference, Tag("name")] | Annotated[dict[Reference, Reference], Tag("families")],
-    Discriminator(_name_or_families),
-]
-DecayNorm = Annotated[bool | str, _boolean_or("published")]
-Selection = Literal["heldout", "paper"]
-Selections = Distinct[Selection]
+from rrl.config import kinds
+from rrl.config.kinds import (
+    Architecture,
+    BatchSize,
+    Count,
+    CountOrNone,
+    DecayNorm,
+    Distinct,
+    Name,
+    NotNegative,
+    Place,
+    Positive,
+    ProbeOf,
+    Reference,
+    Seed,
+    Selection,
+    Selections,
+    Sha256,
+    Share,
+    Shots,
+    Text,
+    Word,
+)
+from rrl.config.settings import (
+    DemoSource,
+    Features,
+    HeadGrid,
+    ImageSource,
+    LbfgsProbe,
+    PaddedCrop,
+    PaperSource,
+    Photographs,
+    Precision,
+    Probe,
+    Recipe,
+    Schedule,
+    settings,
+)
 
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
-class Constant(Strict):
-    """The learning rate stays."""
-
-    name: Literal["constant"]
-    """Of the schedule."""
-
-
-class Step(Strict):
-    """The learning rate is lowered at given epochs."""
-
-    name: Literal["step"]
-    """Of the schedule."""
-    milestones: list[Count]
-    """Epochs, counted from 0, from which on the learning rate is multiplied by `factor`, once each."""
-    factor: Positive
-    """What it is multiplied by."""
+Gpus = Annotated[
+    Count, Field(description="Of one node that share a training, at most; they change rounding and rerun nothing.")
+]
+PROBE = "The entry of `probes` by which heads are trained; or an entry for each family of networks, and for `others`."
+SHOTS = "Training images per class, each a probe of its own; `all`: all of train."
 
 
-class Cosine(Strict):
-    """The learning rate falls along a half cosine, from epoch to epoch."""
-
-    name: Literal["cosine"]
-    """Of the schedule."""
-    final: NotNegative
-    """Learning rate that the cosine ends at."""
-
-
-class WarmupCosine(Strict):
-    """The learning rate rises from 0 and falls along a half cosine to 0, from step to step."""
-
-    name: Literal["warmup-cosine"]
-    """Of the schedule."""
-    warmup: Share
-    """Fraction of all steps in which it rises."""
-
-
-Schedule = Annotated[Constant | Step | Cosine | WarmupCosine, Field(discriminator="name")]
-
-
-class Transform(Strict):
-    """Of the small grey images of the demo."""
-
-    mean: Number
-    """Subtracted from pixels in [0, 1]."""
-    std: Positive
-    """What they are divided by then."""
-    pad: CountOrNone
-    """Pixels of zeros around an image, of which a random crop is taken; in training."""
-    flip: bool
-    """Random horizontal flip, in training."""
-
-
-class Photographs(Strict):
-    """Random crop in training, centre crop else; then mean and std. Pixels are in [0, 1]."""
-
-    size: Count
-    """Pixels of the side of the square that the network sees."""
-    resize: Count
-    """Pixels of the shorter side before the centre crop; val and test."""
-    scale: Annotated[list[Positive], Field(min_length=2, max_length=2)]
-    """Area of the random crop as a fraction of the image, smallest and largest; in training."""
-    interpolation: Literal["bilinear", "bicubic", "nearest", "box", "hamming", "lanczos"]
-    """How pixels are found when an image is scaled."""
-    flip: bool
-    """Random horizontal flip, in training."""
-    mean: Channels
-    """Subtracted; one number for grey, three for RGB."""
-    std: Deviations
-    """What is divided by then; one number for grey, three for RGB."""
-
-
-class PaperTarget(Strict):
-    """A data set of the paper, in its published layout below `data` (docs/paper.md)."""
-
-    dataset: Literal["imagenet", "inaturalist18", "cifar10", "cifar100"]
-    """Which one."""
-    classes: Annotated[int, Field(ge=2, le=LARGEST)]
-    """How many it must have."""
-    val_fraction: Fraction
-    """Of the training images of each class, that become val, for the rule `heldout`."""
-    split_seed: Seed
-    """Of the draw of val."""
-    shots: Distinct[Shots]
-    """Training images per class, each a probe of its own; `all`: all of train."""
-    transform: Photographs
-    """From image to network."""
-    probe: ProbeOf
-    """The entry of `probes` by which heads are trained; or an entry for each family of networks, and for `others`."""
-
-
-class Target(Strict):
+@settings
+class DemoTarget(DemoSource):
     """Classes of a small data set that is fetched if it is missing: the demo's."""
 
-    dataset: Literal["fashion-mnist", "mnist-5k"]
-    """Which one."""
-    classes: Annotated[list[Seed], Field(min_length=2), AfterValidator(_distinct)]
-    """Labels in the data set; they become 0, 1, ... in this order."""
-    train_per_class: Count
-    """Images of each class in train."""
-    val_per_class: Count
-    """Images of each class in val."""
-    split_seed: Seed
-    """Of the order in which images are taken for train and val."""
-    shots: Distinct[Shots]
-    """Training images per class, each a probe of its own; `all`: all of train."""
-    transform: Transform
+    shots: Annotated[Distinct[Shots], Field(description=SHOTS)]
+    transform: PaddedCrop
     """From image to network."""
-    probe: ProbeOf
-    """The entry of `probes` by which heads are trained; or an entry for each family of networks, and for `others`."""
+    probe: Annotated[ProbeOf, Field(description=PROBE)]
 
 
-class ImageTarget(Strict):
+@settings
+class PaperTarget(PaperSource):
+    """A data set of the paper, in its published layout below `data` (docs/paper.md)."""
+
+    shots: Annotated[Distinct[Shots], Field(description=SHOTS)]
+    transform: Photographs
+    """From image to network."""
+    probe: Annotated[ProbeOf, Field(description=PROBE)]
+
+
+@settings
+class ImageTarget(ImageSource):
     """Images of your own (docs/images.md)."""
 
-    dataset: Literal["images"]
-    """Your own."""
-    source: Place
-    """Below `data`: folder of class folders, CSV, arrays; or torchvision/NAME, a data set of torchvision."""
-    fingerprint: Fingerprint
-    """What `rrl fingerprint SOURCE` prints."""
-    unreadable: Literal["stop", "leave_out"]
-    """What to do about images that cannot be used."""
-    val_fraction: Fraction
-    """Of the images of a class, that become val where the data have no val part."""
-    test_fraction: Fraction
-    """Of the images of a class, that become test where the data have no test part."""
-    split_seed: Seed
-    """Of the draw of val and test."""
-    shots: Distinct[Shots]
-    """Training images per class, each a probe of its own; `all`: all of train."""
+    shots: Annotated[Distinct[Shots], Field(description=SHOTS)]
     transform: Annotated[
         Annotated[Photographs, Tag("Photographs")] | Annotated[Literal["network"], Tag("network")],
         Discriminator(lambda value: "network" if isinstance(value, str) else "Photographs"),
     ]
     """From image to network; `network`: each network brings its own."""
-    probe: ProbeOf
-    """The entry of `probes` by which heads are trained; or an entry for each family of networks, and for `others`."""
+    probe: Annotated[ProbeOf, Field(description=PROBE)]
 
 
-Gpus = Annotated[
-    Count, Field(description="Of one node that share a training, at most; they change rounding and rerun nothing.")
-]
-
-
-Precision = Annotated[
-    Literal["float32", "tf32", "bfloat16"],
-    Field(
-        description="Of products and convolutions in training; weights and the rest are float32. `tf32` is a GPU's: a "
-        "CPU computes in float32 instead, and says so."
-    ),
-]
-
-
-class Recipe(Strict):
+@settings
+class TrainingRecipe(Recipe):
     """How networks are trained (pretrained or distilled): SGD on a target's training images."""
 
-    epochs: Count
-    """Passes over the training images."""
-    batch_size: BatchSize
-    """Images of a step, of all GPUs together."""
-    learning_rate: Positive
-    """Before the schedule; used as it stands, whatever the batch size."""
-    momentum: Share
-    """Of SGD."""
-    nesterov: bool
-    """Nesterov's momentum."""
-    weight_decay: NotNegative
-    """Of SGD, on all weights and biases but those that `decay_norm` spares."""
-    decay_norm: DecayNorm
-    """Weight decay on batch norm too; `published`: on that of shortcuts alone (docs/workflow.md)."""
-    precision: Precision
-    schedule: Schedule
-    """Of the learning rate."""
     gpus: Gpus = 1
+
+
+@settings
+class SecondStage(HeadGrid):
+    """The head of the second stage, from the members' averaged heads."""
+
+    settings: Distinct[Word]
+    """Settings of the first stage, such as lr0.1-wd0.0005-e8; their weight decay is that of the second stage too."""
 
 
 class Pretrained(Strict):
@@ -439,20 +228,6 @@ class Random(Strict):
     """One network each."""
 
 
-class Features(Strict):
-    """How features are extracted and kept, for all networks and targets."""
-
-    views: Count
-    """Augmented passes over the training images, which the epochs of a probe take in turn; 1: the plain images."""
-    dtype: Literal["float16", "float32"]
-    """Of the numbers in the files."""
-    precision: Literal["float32", "tf32", "bfloat16"]
-    """Of the networks, when features are extracted. `tf32`: of products and convolutions on a GPU; a CPU computes in
-    float32 instead, and says so."""
-    batch_size: Count
-    """Images that go through a network at once."""
-
-
 class Concatenation(Strict):
     """Networks of one family side by side; with `sizes: [2]` the entry `cat` makes `cat2`, `cat2-k1`, ..."""
 
@@ -476,7 +251,7 @@ class Members(Strict):
 class BestSubset(Strict):
     """Of networks, the subset that is found greedily on val; its linear probe is a search."""
 
-    best_subset_of: Annotated[list[Reference], Field(min_length=2), AfterValidator(_distinct)]
+    best_subset_of: Annotated[list[Reference], Field(min_length=2), AfterValidator(kinds.distinct)]
     """Networks, such as `erm-s0`."""
 
 
@@ -485,58 +260,6 @@ class Columns(Strict):
 
     columns: Annotated[list[Annotated[list[Seed], Field(min_length=2, max_length=2)]], Field(min_length=1)]
     """First column, and the one behind the last, of each member."""
-
-
-class HeadTraining(Strict):
-    """How linear heads are trained on cached features: SGD, the whole grid at once."""
-
-    learning_rates: Distinct[Positive]
-    """Of the grid, before the schedule."""
-    epochs: Count
-    """How many; the best of them is picked."""
-    steps_per_epoch: CountOrNone
-    """Batches of an epoch; 0: one pass over the images."""
-    batch_size: BatchSize
-    """Images of a step."""
-    momentum: Share
-    """Of SGD."""
-    nesterov: bool
-    """Nesterov's momentum."""
-    schedule: Schedule
-    """Of the learning rate."""
-    seed: Seed
-    """Of initialisation and order of batches."""
-
-
-class Probe(HeadTraining):
-    """A linear probe by SGD: the protocol of the paper."""
-
-    weight_decays: Distinct[NotNegative]
-    """Of the grid."""
-    batch_norm: Annotated[bool | str, _boolean_or("decayed")]
-    """Batch norm in front of the linear head; `decayed`: with weight decay on it too."""
-
-
-class LbfgsProbe(Strict):
-    """A linear probe by L-BFGS in place of SGD, which is not the protocol of the paper (docs/workflow.md)."""
-
-    solver: Annotated[str, _said("`lbfgs`"), AfterValidator(_solver)]
-    """A probe by SGD has no such key."""
-    iterations: Count
-    """For each weight decay, at most."""
-    tolerance: Positive
-    """Fraction of the objective that may be left to its minimum, about."""
-    weight_decays: Distinct[NotNegative]
-    """Of the grid."""
-    batch_norm: bool
-    """Standardise the features by the training images; no affine part."""
-
-
-class TwoStage(HeadTraining):
-    """The head of the second stage, from the members' averaged heads."""
-
-    settings: Distinct[str]
-    """Settings of the first stage, such as lr0.1-wd0.0005-e8; their weight decay is that of the second stage too."""
 
 
 Rates = Distinct[Positive]
@@ -600,7 +323,7 @@ class Finetuning(Strict):
     seed: Seed
     """Of the head's initialisation, order of batches and augmentation."""
     gpus: Gpus = 1
-    two_stage: TwoStage
+    two_stage: SecondStage
     """The second stage."""
 
 
@@ -615,7 +338,7 @@ class PublishedFinetuning(Strict):
     """Rules by which the epoch of the second stage is picked."""
     weight_decay: NotNegative
     """Of the second stage."""
-    two_stage: HeadTraining
+    two_stage: HeadGrid
     """The second stage."""
 
 
@@ -661,7 +384,7 @@ class Table(Strict):
 class Series(Strict):
     """Marks of one kind, in all panels of a row of panels."""
 
-    label: Annotated[Text, AfterValidator(_label)]
+    label: Annotated[Text, AfterValidator(kinds.label)]
     """In the legend."""
     transfer: Literal["linear_probe", "finetune", "two_stage"]
     """Whose accuracy is drawn."""
@@ -689,7 +412,7 @@ class PanelRow(Strict):
     """The entry of `tables` whose cells are drawn."""
     panels: Distinct[Panel]
     """From left to right."""
-    series: Annotated[list[Series], Field(min_length=1, max_length=8), AfterValidator(_distinct)]
+    series: Annotated[list[Series], Field(min_length=1, max_length=8), AfterValidator(kinds.distinct)]
     """As many as there are markers."""
 
 
@@ -771,7 +494,7 @@ class Claim(Strict):
     """The rule whose accuracies are compared."""
     test: Annotated[Greater | Equal, Field(discriminator="name")]
     """What each comparison must show."""
-    pairs: Distinct[Annotated[list[Method], Field(min_length=2, max_length=2), AfterValidator(_distinct)]]
+    pairs: Distinct[Annotated[list[Method], Field(min_length=2, max_length=2), AfterValidator(kinds.distinct)]]
     """Methods that are compared, the first with the second."""
     panels: Distinct[Panel]
     """Where they are compared."""
@@ -787,8 +510,9 @@ def _kind_of_representation(value: Any) -> str:
 
 def _kind_of_probe(value: Any) -> str:
     """By a key that only this kind has, misspelt or not."""
-    only = [key for key in LbfgsProbe.model_fields if key not in Probe.model_fields]
-    found = [str(key)[:100] for key in value if key not in Probe.model_fields] if isinstance(value, dict) else []
+    of_sgd = {field.name for field in fields(Probe)}
+    only = [field.name for field in fields(LbfgsProbe) if field.name not in of_sgd]
+    found = [str(key)[:100] for key in value if key not in of_sgd] if isinstance(value, dict) else []
     near = any(difflib.get_close_matches(key, only, n=1, cutoff=0.8) for key in found)
     return "LbfgsProbe" if near else "Probe"
 
@@ -809,9 +533,9 @@ class Config(Strict):
     """Folder of downloaded networks."""
     arithmetic: Literal["portable", "native"]
     """`portable`: the same bytes on every Linux machine with AVX2; `native`: the fastest here (docs/workflow.md)."""
-    targets: dict[Name, Annotated[Target | ImageTarget | PaperTarget, Field(discriminator="dataset")]]
+    targets: dict[Name, Annotated[DemoTarget | ImageTarget | PaperTarget, Field(discriminator="dataset")]]
     """Data sets that networks are trained on or moved to."""
-    recipes: dict[Name, Recipe]
+    recipes: dict[Name, TrainingRecipe]
     """Ways to train a network."""
     networks: dict[
         Name, Annotated[Pretrained | Distilled | Random | Downloaded | User | Library, Field(discriminator="origin")]

@@ -22,8 +22,8 @@ from pathlib import Path
 import yaml
 from filelock import FileLock
 
-from rrl.command import run
 from rrl.errors import UserError
+from rrl.job import run
 from rrl.store.files import complete, is_full, sha256_of_file, space_for
 
 FASHION_MIRROR = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"

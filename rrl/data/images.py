@@ -15,13 +15,13 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from rrl.config.settings import PaddedCrop, Photographs, Transform
 from rrl.data.datasets import fetch_command, open_part
 from rrl.data.image_sources import Open, opened
-from rrl.data.paper_datasets import openers
+from rrl.data.paper_datasets import CLASSES, openers
 from rrl.data.pictures import Unreadable
-from rrl.data.transforms import PaddedCrop, Photographs, Transform
 from rrl.errors import UserError
-from rrl.store.cards import Card, remake
+from rrl.job import Card, remake
 
 Made = TypeVar("Made")
 
@@ -56,11 +56,11 @@ def load_split(target: Card, split: str, data_root: Path) -> Split:
     reader = csv.DictReader(io.StringIO(text.decode("utf-8", "surrogateescape"), newline=""))
     rows = [row for row in reader if row["split"] == split]
     labels = np.array([int(row["label"]) for row in rows], dtype=np.int64)
-    if target.stage == "paper_target":
+    dataset = target.settings["source"]["dataset"]
+    if dataset in CLASSES:
         return _of_paper(target, rows, labels, data_root)
-    if target.stage == "image_target":
+    if dataset == "images":
         return _of_source(target, rows, labels, data_root)
-    dataset = target.settings["dataset"]
     for name, size in target.facts["fingerprint"]:
         path = data_root / dataset / name
         if not path.exists() or path.stat().st_size != size:
@@ -77,8 +77,8 @@ def load_split(target: Card, split: str, data_root: Path) -> Split:
 
 def _of_source(target: Card, rows: list[dict[str, str]], labels: npt.NDArray[np.int64], data_root: Path) -> Split:
     """Pictures are opened when they are needed."""
-    planned = target.settings["fingerprint"]
-    source = opened(target.settings["source"], data_root)
+    planned = target.settings["source"]["fingerprint"]
+    source = opened(target.settings["source"]["source"], data_root)
     if source.fingerprint != planned:
         raise UserError(
             f"{source.name}: files were added, removed or changed since {target.path} was made (fingerprint "
@@ -90,7 +90,7 @@ def _of_source(target: Card, rows: list[dict[str, str]], labels: npt.NDArray[np.
 
 def _of_paper(target: Card, rows: list[dict[str, str]], labels: npt.NDArray[np.int64], data_root: Path) -> Split:
     """Folders are not read again: of a million images that would take longer than to open those that are needed."""
-    dataset = target.settings["dataset"]
+    dataset = target.settings["source"]["dataset"]
     return _by_reference(rows, labels, dataset, openers(dataset, data_root, target.facts["batches"]))
 
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps
 
+from rrl.config.settings import Photographs
 from rrl.data.pictures import upright
-from rrl.data.transforms import Photographs
 
 ATTEMPTS = 10
 RATIO = 3 / 4, 4 / 3
@@ -57,7 +57,7 @@ def centre_crop(picture: Image.Image, size: int) -> Image.Image:
     return picture.crop((left, top, left + size, top + size))
 
 
-def random_crop(height: int, width: int, scale: tuple[float, float], draws: random.Random) -> tuple[int, int, int, int]:
+def random_crop(height: int, width: int, scale: list[float], draws: random.Random) -> tuple[int, int, int, int]:
     """Top, left, height and width of a crop, distributed as torchvision's RandomResizedCrop draws it.
 
     Not torchvision's own: that one draws from a state that all threads share, so image i in view k would not be

@@ -23,8 +23,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rrl.config.settings import PaddedCrop, Transform
 from rrl.data.images import Split, inputs, pixels_of
-from rrl.data.transforms import PaddedCrop, Transform
 
 CPU = torch.device("cpu")
 CHUNK = 32  # images that a process makes at once

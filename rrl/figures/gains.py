@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from rrl.cli.compare_records import compare_records
 from rrl.figures.drawing import COLOURS, MARKERS, of_spread, panels
-from rrl.store.cards import Card
+from rrl.job import Card
 
 NOTE = (
     "Each marker: one set of networks less the same without the last; bars: 95 % intervals of the difference on the "

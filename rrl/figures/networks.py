@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from rrl.cells import top1_of
 from rrl.figures.drawing import COLOURS, MARKERS, of_paper, of_spread, panels
+from rrl.job import Card
 from rrl.statistics import interval
-from rrl.store.cards import Card
 
 NOTE = (
     "Markers: the mean; bars: its 95 % interval from the number of test images alone (Wilson), which says nothing of "

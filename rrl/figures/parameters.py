@@ -15,7 +15,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from rrl.cells import top1_of
 from rrl.figures.drawing import COLOURS, MARKERS, of_paper, panels
-from rrl.store.cards import Card
+from rrl.job import Card
 
 
 def points(

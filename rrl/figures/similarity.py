@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rrl.figures.drawing import write_caption
-from rrl.store.cards import Card
+from rrl.job import Card
 
 CELL = 0.31  # inches
 LETTER = 0.085  # inches, of the names of the networks

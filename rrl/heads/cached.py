@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from rrl.errors import UserError
-from rrl.store.cards import Card, remake
+from rrl.job import Card, remake
 from rrl.store.features import CHUNK, UNREADABLE, check_split, shape_of
 from rrl.store.members import SPLITS
 from rrl.training.device import on_device

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rrl.bars import Bar
+from rrl.config.settings import HeadTraining
 from rrl.data.shots import first_of_each_class
 from rrl.errors import UserError
 from rrl.heads.cached import Data, Order, join
@@ -19,33 +20,9 @@ from rrl.heads.sweep import BatchNorm, Heads, evaluate, logits
 from rrl.store.logits import LogitsFile
 from rrl.store.record import SELECTED_ON
 from rrl.training.randomness import generator
-from rrl.training.schedule import Schedule, learning_rates
+from rrl.training.schedule import learning_rates
 
 HEAD_STD = 0.01  # of the initial weights; the paper's probes
-
-
-@dataclass(frozen=True)
-class HeadTraining:
-    """How heads are trained. An epoch is `steps_per_epoch` steps, or one pass over the images where it is 0."""
-
-    epochs: int
-    steps_per_epoch: int
-    batch_size: int
-    momentum: float
-    nesterov: bool
-    schedule: Schedule
-    seed: int
-
-
-HEAD_TRAINING_FLAGS = {
-    "epochs": "number of epochs; heads are evaluated after each",
-    "steps_per_epoch": "steps of an epoch; 0 for one pass over the images",
-    "batch_size": "images of a step; all images where there are fewer",
-    "momentum": "momentum of SGD",
-    "nesterov": "true or false",
-    "schedule": "learning-rate schedule, JSON",
-    "seed": "initial weights, where they are drawn, and batch order",
-}
 
 
 @dataclass(frozen=True)

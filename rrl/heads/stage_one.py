@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load
 
+from rrl.config.settings import FirstStage
 from rrl.errors import UserError
+from rrl.job import Card
 from rrl.networks.network_file import read_network_file
-from rrl.store.cards import Card
 from rrl.store.record import Subject, subject
 
 Head = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]  # weight (C, D) and bias (C,)
@@ -42,17 +43,17 @@ class StageOne:
     the second stage, and n_train is what the selection trains on here."""
 
     representation: Card
-    settings: dict[str, Any]
+    settings: FirstStage
     n_train: int
     head: Head
 
     @property
     def setting(self) -> dict[str, Any]:
-        return {name: self.settings[name] for name in ("learning_rate", "weight_decay", "epochs")}
+        return {name: getattr(self.settings, name) for name in ("learning_rate", "weight_decay", "epochs")}
 
 
 def stage_one(
-    representations: Sequence[Card], networks: Sequence[Card], settings: Sequence[dict[str, Any]]
+    representations: Sequence[Card], networks: Sequence[Card], settings: Sequence[FirstStage]
 ) -> Iterator[StageOne]:
     """networks : those of the first representation, in the order of its members, then those of the second, ...
 
@@ -65,7 +66,9 @@ def stage_one(
         at += count
         names = [f"networks/{member['member']}" for member in card.facts["members"]]
         if names != [member.artifact for member in members]:
-            raise UserError(f"--networks: found {[m.artifact for m in members]}; {card.path} has members {names}")
+            raise UserError(
+                f"--inputs: found networks {[m.artifact for m in members]}; {card.path} has members {names}"
+            )
         yield StageOne(card, about, _n_train(members[0], card, about), averaged_head(members))
 
 
@@ -77,10 +80,10 @@ def about(name: str, representation: Card, networks: Sequence[Card]) -> Subject:
     return replace(found, representation=name, members=before)
 
 
-def _n_train(network: Card, representation: Card, settings: dict[str, Any]) -> int:
+def _n_train(network: Card, representation: Card, settings: FirstStage) -> int:
     if "n_train" in network.facts:
         return int(network.facts["n_train"])
     counts = representation.facts["counts"]
-    if settings["shots"] != "all":
-        return int(settings["shots"]) * int(representation.facts["classes"])
-    return int(counts["train"]) + (int(counts["val"]) if settings["selection"] == "paper" else 0)
+    if settings.shots != "all":
+        return int(settings.shots) * int(representation.facts["classes"])
+    return int(counts["train"]) + (int(counts["val"]) if settings.selection == "paper" else 0)

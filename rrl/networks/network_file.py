@@ -3,7 +3,7 @@
 from hashlib import sha256
 
 from rrl.errors import UserError
-from rrl.store.cards import Card, remake
+from rrl.job import Card, remake
 
 
 def read_network_file(card: Card) -> bytes:

@@ -10,11 +10,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from rrl.data.transforms import Transform
+from rrl.config.settings import Transform
 from rrl.errors import UserError
+from rrl.job import Card, Job
 from rrl.networks.architectures import Trunk, build_trunk, parameter_count
 from rrl.networks.network_file import read_network_file
-from rrl.store.cards import Card, Job
 from rrl.store.files import canonical_json, complete
 
 
@@ -50,30 +50,37 @@ def resize_position_embeddings(embeddings: Tensor, count: int) -> Tensor:
 
 
 def save_network(
-    job: Job, card: Path, name: str, modules: dict[str, Any], arch: str, origin: str, seed: int, facts: dict[str, Any]
+    job: Job,
+    modules: dict[str, Any],
+    arch: str,
+    origin: str,
+    seed: int,
+    facts: dict[str, Any],
+    card: Path | None = None,
 ) -> None:
-    """Write {name}.safetensors and its card.
+    """Write the network's safetensors file and its card: the job's own, or another that it makes besides.
 
     modules : {"trunk": module} or {"trunk": module, "head": module}; parameters and buffers are saved.
     """
+    output = card or job.output
     tensors = {
         f"{part}.{key}": value.detach().cpu().contiguous()
         for part, module in modules.items()
         for key, value in module.state_dict().items()
     }
-    about = {"arch": arch, "origin": origin, "seed": seed, "key": job.key, "settings": job.settings}
+    about = {"arch": arch, "origin": origin, "seed": seed, "key": job.key, "settings": job.keyed}
     if wild := [key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]:
         raise UserError(
-            f"{name}: {wild[0]} holds numbers that are not finite, so the network is of no use; lower learning_rate, "
+            f"{output.stem}: {wild[0]} holds numbers that are not finite, so the network is of no use; lower learning_rate, "
             "or look at where it came from"
         )
     content = save(tensors, metadata={"rrl": canonical_json(about)})
-    with complete(card.with_suffix(".safetensors"), len(content)) as partial:
+    with complete(output.with_suffix(".safetensors"), len(content)) as partial:
         partial.write_bytes(content)
     trunk = modules["trunk"]
     about_trunk = {"parameters": parameter_count(trunk), "feature_dim": trunk.feature_dim}
     facts = {**facts, **about_trunk, "arch": arch, "origin": origin, "seed": seed}
-    job.write_card(card, f"networks/{name}", sha256(content).hexdigest(), facts)
+    job.write_card(sha256(content).hexdigest(), facts, network=card)
 
 
 def load_trunk(card: Card, transform: Transform) -> Trunk:

@@ -16,9 +16,9 @@ from rrl.cli.show import entry_of, remarks, results_of, without_grid
 from rrl.cli.why import card_path
 from rrl.config.schema import Column, Row, Table
 from rrl.errors import UserError
+from rrl.job import Card, read_card
 from rrl.jobs import Planned, behind
 from rrl.plan import Plan
-from rrl.store.cards import Card, read_card
 from rrl.store.files import canonical_json, read_json
 
 DAMAGED = "damaged"

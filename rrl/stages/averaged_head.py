@@ -4,23 +4,21 @@ Equal to the mean of the networks' logits: what two-stage fine-tuning starts fro
 says what its second stage adds. Of the settings of the first stage the best is picked by each rule.
 """
 
-import json
 import math
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from rrl.command import Command, run
 from rrl.errors import UserError
 from rrl.heads.stage_one import StageOne, about, stage_one
+from rrl.job import begin, run
 from rrl.store.features import read_split
-from rrl.store.logits import Labels, Scores, write_logits
-from rrl.store.record import SELECTED_ON, entry, write_record
+from rrl.store.logits import Labels, Scores, logits_path, write_logits
+from rrl.store.record import SELECTED_ON, entry, representation_of, write_record
 
 
 def cross_entropy(logits: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> float:
@@ -40,28 +38,18 @@ def evaluate(start: StageOne) -> tuple[dict[str, npt.NDArray[np.float32]], Label
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    command = Command("averaged_head", __doc__)
-    command.card("--representations", "fine-tuned networks side by side, one card per setting", many=True)
-    command.card("--networks", "the networks of the first representation, of the second, ...", many=True)
-    command.setting(
-        "--stage-one", json.loads, "JSON, of each representation: how its networks were fine-tuned", many=True
-    )
-    command.place("--name", str, "name of the representation before fine-tuning")
-    command.place("--threads", int, "threads of each process")
-    command.place("--logits", Path, "logits to write")
-    command.place("--output", Path, "record to write")
-    arguments, job = command.parse(argv)
     started = time.monotonic()
-
+    job = begin("averaged_head", argv, __doc__)
+    cards, networks = job.cards("representations"), job.cards("networks")
     best: dict[str, tuple[float, float]] = {}
     entries: dict[str, dict[str, Any]] = {}
     grids: dict[str, list[dict[str, Any]]] = {}
     kept: Scores = {}
     labels: Labels = {}
-    for start in stage_one(arguments.representations, arguments.networks, arguments.stage_one):
-        with threadpool_limits(arguments.threads):  # another number may round otherwise
+    for start in stage_one(cards, networks, job.settings.stage_one):
+        with threadpool_limits(job.threads):  # another number may round otherwise
             scores, labels = evaluate(start)
-        rule, shots = start.settings["selection"], start.settings["shots"]
+        rule, shots = start.settings.selection, start.settings.shots
         split = SELECTED_ON[rule]
         top1 = float((scores[split].argmax(1) == labels[split]).mean())
         loss = cross_entropy(scores[split], labels[split])
@@ -73,9 +61,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             best[rule] = (top1, -loss)
             entries[rule] = entry(shots, rule, start.n_train, scores, labels, {"stage_one": start.setting}, grid)
             kept[f"{shots}/{rule}"] = scores
-    digest = write_logits(arguments.logits, kept, labels)
-    subject = about(arguments.name, arguments.representations[0], arguments.networks)
-    write_record(arguments.output, job, subject, "averaged_head", list(entries.values()), digest, started)
+    digest = write_logits(logits_path(job.output), kept, labels)
+    subject = about(representation_of(job), cards[0], networks)
+    write_record(job, subject, "averaged_head", list(entries.values()), digest, started)
 
 
 if __name__ == "__main__":

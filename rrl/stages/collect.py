@@ -3,13 +3,11 @@
 top1 is a fraction; top1_low and top1_high the ends of its 95 % interval from the number of test images.
 """
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
-from rrl.command import Command, run
+from rrl.job import begin, run
 from rrl.statistics import interval
 from rrl.store.files import sha256_of_file, write_text
 from rrl.store.record import rows
@@ -18,24 +16,20 @@ COLUMNS = ["target", "shots", "method", "representation", "transfer", "of", "sel
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    command = Command("collect", __doc__)
-    command.card("--records", "records to collect", many=True)
-    command.setting("--methods", json.loads, "JSON: the method of each {representation}/{transfer}")
-    command.place("--csv", Path, "table to write")
-    command.place("--output", Path, "card to write")
-    arguments, job = command.parse(argv)
-
-    frame = pd.DataFrame([row for record in arguments.records for row in rows(record)])
-    names = [record.artifact.split("/", 2)[2] for record in arguments.records for _ in rows(record)]
-    frame.insert(2, "method", [arguments.methods[name] for name in names])
+    job = begin("collect", argv, __doc__)
+    records = job.inputs
+    frame = pd.DataFrame([row for record in records for row in rows(record)])
+    names = [record.artifact.split("/", 2)[2] for record in records for _ in rows(record)]
+    frame.insert(2, "method", [job.settings.methods[name] for name in names])
     frame["shots"] = frame["shots"].astype(str)
     intervals = [interval(top1, images) for top1, images in zip(frame["top1"], frame["n_test"], strict=True)]
     after = list(frame.columns).index("top1") + 1
     frame.insert(after, "top1_low", [low for low, _ in intervals])
     frame.insert(after + 1, "top1_high", [high for _, high in intervals])
     frame = frame.sort_values(COLUMNS, kind="stable")
-    write_text(arguments.csv, frame.to_csv(index=False, lineterminator="\n"))
-    job.write_card(arguments.output, arguments.csv.stem, sha256_of_file(arguments.csv), {"rows": len(frame)})
+    table = job.output.with_suffix(".csv")
+    write_text(table, frame.to_csv(index=False, lineterminator="\n"))
+    job.write_card(sha256_of_file(table), {"rows": len(frame)})
 
 
 if __name__ == "__main__":

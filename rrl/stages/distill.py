@@ -17,7 +17,6 @@ paper is not published.
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,21 +26,20 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from rrl.bars import Bar
-from rrl.command import Command, build, run
+from rrl.config.settings import Transform, keyed
 from rrl.data.images import Split, load_split
 from rrl.data.reading import CPU, Pixels, read
-from rrl.data.transforms import TRANSFORM_FLAG, Transform, parse_transform
 from rrl.errors import UserError
+from rrl.job import Card, begin, remake, run
 from rrl.networks.architectures import Network, build_trunk
 from rrl.networks.network_file import read_network_file
 from rrl.networks.stored_networks import save_network
-from rrl.store.cards import Card, remake
 from rrl.store.features import read_features, to_dtype, views_of
 from rrl.training.batches import Share, whole
 from rrl.training.device import prepare
-from rrl.training.processes import GPUS, become_torchrun, meet
+from rrl.training.processes import become_torchrun, meet
 from rrl.training.randomness import generator, shuffled, stream
-from rrl.training.train import RECIPE_FLAGS, Objective, Recipe, train
+from rrl.training.train import Objective, train
 from rrl.training.training_state import Saved
 
 ROWS = 8192  # of features that a head is applied to at once
@@ -67,21 +65,21 @@ def check_teachers(target: Card, features: Sequence[Card], networks: Sequence[Ca
     Raises UserError if the features are not those of the networks on the target, or not of the same images.
     """
     if not networks:
-        raise UserError("--networks: found none; at least one teacher is needed")
+        raise UserError("--inputs: found no network; at least one teacher is needed")
     names = [[source["artifact"] for source in card.inputs] for card in features]
     needed = [[target.artifact, network.artifact] for network in networks]
     if names != needed:
-        raise UserError(f"--features: found those of {names}; needed are, in this order, those of {needed}")
+        raise UserError(f"--inputs: found features of {names}; needed are, in this order, those of {needed}")
     for card, network in zip(features, networks, strict=True):
         if [source["digest"] for source in card.inputs] != [target.digest, network.digest]:
             about = f"not of the {target.artifact} or not of the {network.artifact} that were given"
             raise UserError(f"{card.path}: {about}; {remake(card.path)}")
         if card.settings["transform"] != transform:
             found, planned = (json.dumps(of, sort_keys=True) for of in (card.settings["transform"], transform))
-            raise UserError(f"{card.path}: of transform {found}; --transform is {planned} and must be the same")
+            raise UserError(f"{card.path}: of transform {found}; that of --settings is {planned} and must be the same")
     views = [card.facts["views"] for card in features]
     if len(set(views)) > 1:
-        raise UserError(f"--features: found {views} views; allowed is the same number for all teachers")
+        raise UserError(f"--inputs: found features of {views} views; allowed is the same number for all teachers")
     return int(views[0])
 
 
@@ -95,14 +93,14 @@ def read_heads(networks: Sequence[Card]) -> list[tuple[Tensor, Tensor]]:
         heads.append((tensors["head.weight"], tensors["head.bias"]))
     classes = {card.artifact: len(bias) for card, (_, bias) in zip(networks, heads, strict=True)}
     if len(set(classes.values())) > 1:
-        raise UserError(f"--networks: found heads of {classes} classes; allowed is the same number for all teachers")
+        raise UserError(f"--inputs: found heads of {classes} classes; allowed is the same number for all teachers")
     return heads
 
 
 def teacher_logits(features: Sequence[Card], networks: Sequence[Card], device: torch.device) -> Tensor:
     """Logits (V, N, K, C) of K teachers on the training split, in the type of the cache, on the CPU."""
     heads = read_heads(networks)
-    dtype = np.result_type(*(card.settings["dtype"] for card in features))
+    dtype = np.result_type(*(card.settings["features"]["dtype"] for card in features))
     views, count, classes = features[0].facts["views"], features[0].facts["counts"]["train"], len(heads[0][1])
     logits = np.empty((views, count, len(heads), classes), dtype)
     with Bar("logits of teachers", "image", views * count * len(heads)) as bar:
@@ -146,36 +144,23 @@ def view_batches(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    command = Command("distill", __doc__)
-    command.card("--target", "card of the source target")
-    command.card("--features", "card of each teacher's features on the source", many=True)
-    command.card("--networks", "card of each teacher, in the same order", many=True)
-    command.setting("--arch", str, "architecture of the student")
-    command.setting("--seed", int, "initialisation and batch order")
-    command.setting("--temperature", float, "T that logits are divided by")
-    command.fields(Recipe, RECIPE_FLAGS)
-    command.setting("--transform", json.loads, TRANSFORM_FLAG)
-    command.place("--name", str, "name of the student")
-    command.place("--data-root", Path, "folder of the data sets")
-    command.place("--threads", int, "threads of each process")
-    command.place("--gpus", int, GPUS)
-    command.place("--output", Path, "card to write; the weights are written beside it")
-    arguments, job = command.parse(argv)
-    become_torchrun("distill", arguments.gpus, arguments.arithmetic, argv)
+    job = begin("distill", argv, __doc__)
+    settings, (target,) = job.settings, job.cards("targets")
+    features, teachers = job.cards("features"), job.cards("networks")
+    become_torchrun(job)
 
     processes = meet()
-    device = prepare(arguments.threads, arguments.arithmetic, arguments.precision)
-    recipe, transform = build(Recipe, arguments), parse_transform(arguments.transform)
-    target, teachers, seed = arguments.target, arguments.networks, arguments.seed
-    views = check_teachers(target, arguments.features, teachers, arguments.transform)
-    data = load_split(target, "train", arguments.data_root)
-    logits = teacher_logits(arguments.features, teachers, device)
+    recipe, transform, seed = settings.recipe, settings.transform, settings.seed
+    device = prepare(job.threads, settings.arithmetic, recipe.precision)
+    views = check_teachers(target, features, teachers, keyed(transform))
+    data = load_split(target, "train", job.data_root)
+    logits = teacher_logits(features, teachers, device)
     draws = views_of("train", target.artifact, views)
     torch.manual_seed(stream("initialisation", seed))
-    trunk = build_trunk(arguments.arch, getattr(transform, "size", None))
+    trunk = build_trunk(settings.arch, getattr(transform, "size", None))
     student = Network(trunk, logits.shape[2] * logits.shape[3])  # a linear head per teacher, side by side
     student.to(device).to(memory_format=torch.channels_last)
-    with Saved(job, target.root, f"networks/{arguments.name}", processes) as saved:
+    with Saved(job, processes) as saved:
         train(
             student,
             lambda epoch, skipped: view_batches(
@@ -185,14 +170,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             recipe,
             device,
             after_epoch=lambda epoch: None,
-            objective=distillation(arguments.temperature),
+            objective=distillation(settings.temperature),
             saved=saved,
         )
-        names = [card.artifact.removeprefix("networks/") for card in teachers]
-        facts = {"teachers": names, "temperature": arguments.temperature}
-        modules = {"trunk": trunk}
+        facts = {"teachers": [card.name for card in teachers], "temperature": settings.temperature}
         if processes.first:
-            save_network(job, arguments.output, arguments.name, modules, arguments.arch, "distill", seed, facts)
+            save_network(job, {"trunk": trunk}, settings.arch, "distill", seed, facts)
 
 
 if __name__ == "__main__":

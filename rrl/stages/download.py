@@ -10,11 +10,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from rrl.command import run
 from rrl.config.references import allowed
 from rrl.data.archives import Refused, place, unpack
 from rrl.data.sources import discard, from_drive, from_server
 from rrl.errors import UserError
+from rrl.job import run
 from rrl.networks.checkpoints import Checkpoint, check, checkpoints, locked, mistake, pins, url
 from rrl.store.files import space_for
 

@@ -6,18 +6,16 @@ Each member brings the setting and epoch that it picked for itself.
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rrl.command import Command, run
 from rrl.errors import UserError
-from rrl.store.cards import Card
-from rrl.store.logits import read_logits, write_logits
+from rrl.job import Card, begin, run
+from rrl.store.logits import logits_path, read_logits, write_logits
 from rrl.store.members import parse_member
-from rrl.store.record import Subject, entry, write_record
+from rrl.store.record import Subject, entry, representation_of, write_record
 
 
 def together(name: str, records: Sequence[Card]) -> Subject:
@@ -37,25 +35,17 @@ def together(name: str, records: Sequence[Card]) -> Subject:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    command = Command("ensemble", __doc__)
-    command.card("--records", "record of each member alone, in order", many=True)
-    command.place("--name", str, "name of the representation")
-    command.place("--logits", Path, "logits to write")
-    command.place("--output", Path, "record to write")
-    arguments, job = command.parse(argv)
     started = time.monotonic()
-
-    members = []
-    for record in arguments.records:
-        path = record.root / f"{record.artifact.replace('records/', 'logits/', 1)}.h5"
-        members.append(read_logits(path, record))
+    job = begin("ensemble", argv, __doc__)
+    records = job.inputs
+    members = [read_logits(logits_path(record.path), record) for record in records]
     labels = members[0][1]
-    for record, (_, found) in zip(arguments.records, members, strict=True):
+    for record, (_, found) in zip(records, members, strict=True):
         if any(not np.array_equal(found[split], labels[split]) for split in labels):
-            raise UserError(f"{record.path}: its images are not those of {arguments.records[0].path}")
+            raise UserError(f"{record.path}: its images are not those of {records[0].path}")
     entries: list[dict[str, Any]] = []
     scores = {}
-    for position, alone in enumerate(arguments.records[0].facts["results"]):
+    for position, alone in enumerate(records[0].facts["results"]):
         shots, rule = alone["shots"], alone["selection"]
         mean: dict[str, npt.NDArray[np.float32]] = {
             split: np.stack([logits[f"{shots}/{rule}"][split] for logits, _ in members])
@@ -63,13 +53,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             .astype(np.float32)
             for split in labels
         }
-        selected = [record.facts["results"][position]["selected"] for record in arguments.records]
+        selected = [record.facts["results"][position]["selected"] for record in records]
         entries.append(entry(shots, rule, alone["n_train"], mean, labels, selected, grid=None))
         scores[f"{shots}/{rule}"] = mean
-    digest = write_logits(arguments.logits, scores, labels)
-    about = together(arguments.name, arguments.records)
-    of = arguments.records[0].facts["transfer"]
-    write_record(arguments.output, job, about, "ensemble", entries, digest, started, members_transfer=of)
+    digest = write_logits(logits_path(job.output), scores, labels)
+    subject = together(representation_of(job), records)
+    trained = records[0].facts["transfer"]
+    write_record(job, subject, "ensemble", entries, digest, started, members_transfer=trained)
 
 
 if __name__ == "__main__":

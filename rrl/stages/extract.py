@@ -5,7 +5,6 @@ as view 0 and V augmented ones behind it (the paper's rule trains on val too), t
 """
 
 import hashlib
-import json
 import os
 import sys
 import time
@@ -21,17 +20,17 @@ from torch import Tensor
 
 from rrl.arithmetic import NATIVE
 from rrl.bars import Bar
-from rrl.command import Command, run
+from rrl.config.settings import Transform
 from rrl.data.images import Split, load_split
 from rrl.data.reading import read
-from rrl.data.transforms import TRANSFORM_FLAG, Transform, parse_transform
+from rrl.job import begin, run
 from rrl.networks.inference import compiles, for_inference
 from rrl.networks.stored_networks import load_trunk
 from rrl.store.features import UNREADABLE, check_fits, create, finish, labels_digest, views_of
 from rrl.store.files import canonical_json, write_text
 from rrl.store.members import SPLITS
 from rrl.store.work import claim
-from rrl.training.device import PRECISION, ahead, batches_on_device, multiply_by_onednn, on_host, prepare
+from rrl.training.device import ahead, batches_on_device, multiply_by_onednn, on_host, prepare
 
 BATCHES_PER_BLOCK = 16
 SECONDS = 1.0  # of work that may be lost, besides a block
@@ -60,7 +59,7 @@ def extract_split(
     blocks = [
         (view, slice(start, min(start + size, count))) for view in range(len(draws)) for start in range(0, count, size)
     ]
-    done, digest = begin(path, (len(draws), count, feature_dim), dtype, data.labels, blocks)
+    done, digest = begin_file(path, (len(draws), count, feature_dim), dtype, data.labels, blocks)
     left = blocks[done:]
     batches = [
         (view, slice(start, min(start + batch_size, rows.stop)))
@@ -112,7 +111,7 @@ def allocate(path: Path, shape: tuple[int, int, int], dtype: str, labels: npt.ND
         write_text(_done(path), "")
 
 
-def begin(
+def begin_file(
     path: Path,
     shape: tuple[int, int, int],
     dtype: str,
@@ -151,46 +150,33 @@ def _line(digest: Any) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    command = Command("extract", __doc__)
-    command.card("--target", "card of the target")
-    command.card("--network", "card of the network")
-    command.setting("--transform", json.loads, TRANSFORM_FLAG)
-    command.setting("--views", int, "augmented passes over the training split; 1 without augmentation")
-    command.setting("--dtype", str, "type of the cache: float16 or float32")
-    command.setting("--precision", str, PRECISION)
-    command.setting("--batch-size", int, "images of a forward pass")
-    command.place("--data-root", Path, "folder of the data sets")
-    command.place("--threads", int, "threads of each process")
-    command.place("--output", Path, "card to write; the features are written into the folder beside it")
-    arguments, job = command.parse(argv)
+    job = begin("extract", argv, __doc__)
+    settings, kept, (target, network) = job.settings, job.settings.features, job.inputs
 
-    device = prepare(arguments.threads, arguments.arithmetic, arguments.precision)
+    device = prepare(job.threads, settings.arithmetic, kept.precision)
     multiply_by_onednn(device)
-    transform = parse_transform(arguments.transform)
-    trunk = load_trunk(arguments.network, transform)
-    target, network = arguments.target, arguments.network
-    name = f"{target.artifact.removeprefix('targets/')}/{network.artifact.removeprefix('networks/')}"
+    trunk = load_trunk(network, settings.transform)
     content_key = hashlib.sha256(f"{job.key} {target.digest} {network.digest}".encode()).hexdigest()[:16]
     digests = {}
-    with claim(target.root, f"features/{name}", content_key) as folder:
-        data = {split: load_split(target, split, arguments.data_root) for split in SPLITS}
-        draws = {split: views_of(split, target.artifact, arguments.views) for split in SPLITS}
+    with claim(job.root, job.artifact, content_key) as folder:
+        data = {split: load_split(target, split, job.data_root) for split in SPLITS}
+        draws = {split: views_of(split, target.artifact, kept.views) for split in SPLITS}
         for split in SPLITS:  # whether there is space for all is known before the work starts
             shape = (len(draws[split]), len(data[split].labels), trunk.feature_dim)
-            allocate(folder / f"{split}.h5", shape, arguments.dtype, data[split].labels)
+            allocate(folder / f"{split}.h5", shape, kept.dtype, data[split].labels)
         images = sum(len(draws[split]) * len(data[split].labels) for split in SPLITS)
-        compiled = arguments.arithmetic == NATIVE and compiles(trunk, images, device)
-        features_of = for_inference(trunk, arguments.precision, device, compiled, arguments.batch_size)
+        compiled = settings.arithmetic == NATIVE and compiles(trunk, images, device)
+        features_of = for_inference(trunk, kept.precision, device, compiled, kept.batch_size)
         for split in SPLITS:
             digests[split] = extract_split(
-                features_of, trunk.feature_dim, data[split], transform, draws[split], arguments.dtype,
-                arguments.batch_size, folder / f"{split}.h5", device,
+                features_of, trunk.feature_dim, data[split], settings.transform, draws[split], kept.dtype,
+                kept.batch_size, folder / f"{split}.h5", device,
             )  # fmt: skip
-        about = {"target": target.digest, "network": network.digest, "key": job.key}
+        origin = {"target": target.digest, "network": network.digest, "key": job.key}
+        origin["settings"] = canonical_json(job.keyed)
         for split in SPLITS:
-            final = arguments.output.with_suffix("") / f"{split}.h5"
-            attributes = {**about, "settings": canonical_json(job.settings)}
-            finish(folder / f"{split}.h5", final, attributes | {"digest": digests[split]})
+            final = job.output.with_suffix("") / f"{split}.h5"
+            finish(folder / f"{split}.h5", final, {**origin, "digest": digests[split]})
     facts = {
         "digests": digests,
         "feature_dim": trunk.feature_dim,
@@ -198,10 +184,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "seed": network.facts["seed"],
         "counts": target.facts["counts"],
         "classes": target.facts["classes"],
-        "views": arguments.views,
+        "views": kept.views,
     }
-    digest = hashlib.sha256(canonical_json(digests).encode()).hexdigest()
-    job.write_card(arguments.output, f"features/{name}", digest, facts)
+    job.write_card(hashlib.sha256(canonical_json(digests).encode()).hexdigest(), facts)
 
 
 if __name__ == "__main__":

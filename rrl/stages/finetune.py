@@ -8,7 +8,6 @@ the last epoch: two-stage follows no selection.
 """
 
 import copy
-import json
 import math
 import sys
 import time
@@ -20,23 +19,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rrl.command import Command, build, count_or_all, run
 from rrl.config.runs import Run, setting_name
+from rrl.config.settings import Transform
 from rrl.data.images import Split, join, load_split
 from rrl.data.shots import first_of_each_class
-from rrl.data.transforms import TRANSFORM_FLAG, Transform, parse_transform
 from rrl.errors import UserError
+from rrl.job import Card, Job, begin, run
 from rrl.networks.architectures import JointTrunk, Network
 from rrl.networks.stored_networks import load_trunk, save_network
-from rrl.store.cards import Card, Job
 from rrl.store.logits import write_logits
 from rrl.store.members import SPLITS
 from rrl.store.record import SELECTED_ON, Subject, entry, write_run
 from rrl.training.batches import plain_batches, step_batches
 from rrl.training.device import batches_on_device, on_host, prepare
-from rrl.training.processes import ALONE, GPUS, Processes, become_torchrun, meet
+from rrl.training.processes import ALONE, Processes, become_torchrun, meet
 from rrl.training.randomness import stream
-from rrl.training.train import RECIPE_FLAGS, Recipe, train
+from rrl.training.train import train
 from rrl.training.training_state import Saved
 
 
@@ -117,46 +115,27 @@ class BestEpoch:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    command = Command("finetune", __doc__)
-    command.card("--target", "card of the target")
-    command.card("--networks", "card of each network", many=True)
-    command.setting("--selection", str, "heldout or paper")
-    command.setting("--shots", count_or_all, "training images per class, or all")
-    command.setting("--seed", int, "with the networks' seeds: initial head, batch order and augmentation")
-    command.setting("--steps-per-epoch", int, "steps of an epoch; 0 for one pass over the images")
-    command.setting("--evaluation-batch-size", int, "images of a forward pass in evaluation")
-    command.fields(Recipe, RECIPE_FLAGS)
-    command.setting("--transform", json.loads, TRANSFORM_FLAG)
-    command.place("--representation", str, "name of the representation that the networks are the members of")
-    command.place("--data-root", Path, "folder of the data sets")
-    command.place("--threads", int, "threads of each process")
-    command.place("--gpus", int, GPUS)
-    command.place("--logits", Path, "logits to write")
-    command.place("--keep", Path, "card of the network to write, weights beside it; empty: none is kept", many=True)
-    command.place("--output", Path, "card of the run to write")
-    arguments, job = command.parse(argv)
-    become_torchrun("finetune", arguments.gpus, arguments.arithmetic, argv)
     started = time.monotonic()
+    job = begin("finetune", argv, __doc__)
+    settings, (target,), cards = job.settings, job.cards("targets"), job.cards("networks")
+    become_torchrun(job)
 
     processes = meet()
-    device = prepare(arguments.threads, arguments.arithmetic, arguments.precision)
-    recipe, transform = build(Recipe, arguments), parse_transform(arguments.transform)
-    selection = arguments.selection
-    target, cards = arguments.target, arguments.networks
-    splits = {split: load_split(target, split, arguments.data_root) for split in SPLITS}
-    data = training_images(splits, arguments.shots, selection)
+    recipe, transform, selection = settings.recipe, settings.transform, settings.selection
+    device = prepare(job.threads, settings.arithmetic, recipe.precision)
+    splits = {split: load_split(target, split, job.data_root) for split in SPLITS}
+    data = training_images(splits, settings.shots, selection)
     seeds = [card.facts["seed"] for card in cards]
-    seed = stream("finetune", arguments.seed, *seeds)
+    seed = stream("finetune", settings.seed, *seeds)
     torch.manual_seed(stream("initialisation", seed))
     trunks = [load_trunk(card, transform) for card in cards]
     network = Network(trunks[0] if len(trunks) == 1 else JointTrunk(trunks), target.facts["classes"])
     network.to(device).to(memory_format=torch.channels_last)
-    steps = arguments.steps_per_epoch or -(-len(data.labels) // recipe.batch_size)
-    name = target.artifact.removeprefix("targets/")
+    steps = settings.steps_per_epoch or -(-len(data.labels) // recipe.batch_size)
     setting = setting_name(recipe.learning_rate, recipe.weight_decay, recipe.epochs)
-    this_run = Run(arguments.representation, name, selection, setting)
-    with Saved(job, target.root, f"finetuned/{this_run.name}", processes) as saved:
-        evaluation = Evaluation(transform, arguments.evaluation_batch_size, device, saved.safe_point, processes)
+    representation = job.name.removesuffix(Run("", target.name, selection, setting).name)
+    with Saved(job, processes) as saved:
+        evaluation = Evaluation(transform, settings.evaluation_batch_size, device, saved.safe_point, processes)
         best = BestEpoch(network, splits[SELECTED_ON[selection]], evaluation)
         train(
             network,
@@ -170,8 +149,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             saved=saved,
         )
 
-        if arguments.keep and processes.first:
-            keep(job, arguments.keep, this_run, network, cards, len(data.labels))
+        if job.keep and processes.first:
+            keep(job, network, cards, {"representation": representation, "n_train": len(data.labels)})
         network.load_state_dict(best.tensors)
         scores = {split: evaluation.logits(network, splits[split]).numpy() for split in ("val", "test")}
         if not processes.first:
@@ -180,30 +159,28 @@ def main(argv: Sequence[str] | None = None) -> None:
         tried = {"learning_rate": recipe.learning_rate, "weight_decay": recipe.weight_decay, "epochs": recipe.epochs}
         grid = [{**tried, "top1": best.top1, "loss": best.loss}]
         selected = {**tried, "epoch": best.epoch + 1}
-        result = entry(arguments.shots, selection, len(data.labels), scores, labels, selected, grid)
+        result = entry(settings.shots, selection, len(data.labels), scores, labels, selected, grid)
         print(f"{selection}: epoch {best.epoch + 1} top1 {result['top1']:.4f}", file=sys.stderr)
-        digest = write_logits(arguments.logits, {f"{arguments.shots}/{selection}": scores}, labels)
-        about = Subject(
-            target=name,
-            representation=arguments.representation,
-            members=[card.artifact.removeprefix("networks/") for card in cards],
+        digest = write_logits(job.output.with_suffix(".h5"), {f"{settings.shots}/{selection}": scores}, labels)
+        subject = Subject(
+            target=target.name,
+            representation=representation,
+            members=[card.name for card in cards],
             seeds=seeds,
             parameters=sum(card.facts["parameters"] for card in cards),
             feature_dim=network.trunk.feature_dim,
         )
-        write_run(arguments.output, started)
-        facts = {"subject": asdict(about), "result": result}
-        job.write_card(arguments.output, f"finetuned/{this_run.name}", digest, facts)
+        write_run(job.output, started)
+        job.write_card(digest, {"subject": asdict(subject), "result": result})
 
 
-def keep(job: Job, paths: list[Path], this_run: Run, network: Network, cards: list[Card], n_train: int) -> None:
+def keep(job: Job, network: Network, cards: list[Card], facts: dict[str, Any]) -> None:
     """Write the network as it is after the last epoch. Raises UserError if it is several side by side."""
-    if len(paths) > 1 or len(cards) > 1:
-        raise UserError(f"--keep: found {len(paths)} files for {len(cards)} networks; allowed is one for one")
-    about = cards[0].facts
+    if len(cards) > 1:
+        raise UserError(f"--keep: found {job.keep} for {len(cards)} networks; it must be for one")
     modules = {"trunk": network.trunk, "head": network.head}
-    facts = {"representation": this_run.representation, "n_train": n_train}
-    save_network(job, paths[0], this_run.name, modules, about["arch"], "finetune", about["seed"], facts)
+    arch, seed = cards[0].facts["arch"], cards[0].facts["seed"]
+    save_network(job, modules, arch, "finetune", seed, facts, card=Path(job.keep))
 
 
 if __name__ == "__main__":

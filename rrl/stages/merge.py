@@ -6,12 +6,10 @@ equals, the setting that the config names first.
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from rrl.command import Command, run
-from rrl.store.cards import Card
-from rrl.store.logits import Labels, Scores, read_logits, write_logits
+from rrl.job import Card, begin, run
+from rrl.store.logits import Labels, Scores, logits_path, read_logits, write_logits
 from rrl.store.record import Subject, write_record
 
 
@@ -23,15 +21,10 @@ def score(card: Card) -> tuple[float, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    command = Command("merge", __doc__)
-    command.card("--runs", "card of each setting", many=True)
-    command.place("--logits", Path, "logits to write")
-    command.place("--output", Path, "record to write")
-    arguments, job = command.parse(argv)
     started = time.monotonic()
-
+    job = begin("merge", argv, __doc__)
     rules: dict[str, list[Card]] = {}
-    for card in arguments.runs:
+    for card in job.inputs:
         rules.setdefault(card.facts["result"]["selection"], []).append(card)
     entries: list[dict[str, Any]] = []
     scores: Scores = {}
@@ -42,9 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         entries.append({**picked.facts["result"], "grid": grid})
         logits, labels = read_logits(picked.path.with_suffix(".h5"), picked)
         scores |= logits
-    digest = write_logits(arguments.logits, scores, labels)
-    about = Subject(**arguments.runs[0].facts["subject"])
-    write_record(arguments.output, job, about, "finetune", entries, digest, started)
+    digest = write_logits(logits_path(job.output), scores, labels)
+    write_record(job, Subject(**job.inputs[0].facts["subject"]), "finetune", entries, digest, started)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,15 @@ A control: what the architecture gives without any training. The initialisation 
 pretrained network of the same architecture and seed.
 """
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from rrl.bars import Bar
-from rrl.command import Command, run
+from rrl.config.settings import Transform
 from rrl.data.images import Split, load_split
-from rrl.data.transforms import TRANSFORM_FLAG, Transform, parse_transform
+from rrl.job import begin, run
 from rrl.networks.architectures import Trunk, build_trunk
 from rrl.networks.stored_networks import save_network
 from rrl.training.batches import plain_batches
@@ -37,25 +35,15 @@ def set_statistics(trunk: Trunk, data: Split, transform: Transform, batch_size: 
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    command = Command("random_network", __doc__)
-    command.card("--target", "card of the source target")
-    command.setting("--arch", str, "architecture")
-    command.setting("--seed", int, "initialisation")
-    command.setting("--batch-size", int, "images of a forward pass")
-    command.setting("--transform", json.loads, TRANSFORM_FLAG)
-    command.place("--name", str, "name of the network")
-    command.place("--data-root", Path, "folder of the data sets")
-    command.place("--threads", int, "threads of each process")
-    command.place("--output", Path, "card to write; the weights are written beside it")
-    arguments, job = command.parse(argv)
+    job = begin("random_network", argv, __doc__)
+    settings, (target,) = job.settings, job.inputs
 
-    device = prepare(arguments.threads, arguments.arithmetic)
-    transform = parse_transform(arguments.transform)
-    data = load_split(arguments.target, "train", arguments.data_root)
-    torch.manual_seed(stream("initialisation", arguments.seed))
-    trunk = build_trunk(arguments.arch).to(device).to(memory_format=torch.channels_last)
-    set_statistics(trunk, data, transform, arguments.batch_size, device)
-    save_network(job, arguments.output, arguments.name, {"trunk": trunk}, arguments.arch, "random", arguments.seed, {})
+    device = prepare(job.threads, settings.arithmetic)
+    data = load_split(target, "train", job.data_root)
+    torch.manual_seed(stream("initialisation", settings.seed))
+    trunk = build_trunk(settings.arch).to(device).to(memory_format=torch.channels_last)
+    set_statistics(trunk, data, settings.transform, settings.batch_size, device)
+    save_network(job, {"trunk": trunk}, settings.arch, "random", settings.seed, {})
 
 
 if __name__ == "__main__":

@@ -7,9 +7,8 @@ from typing import Any
 
 import h5py
 
-from rrl.command import Command, run
 from rrl.errors import UserError
-from rrl.store.cards import Card, remake
+from rrl.job import Card, begin, remake, run
 from rrl.store.features import write_virtual
 from rrl.store.files import canonical_json, complete
 from rrl.store.members import SPLITS, parse_member
@@ -51,17 +50,11 @@ def build_split(members: list[dict[str, Any]], cards: Sequence[Card], split: str
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    command = Command("represent", __doc__)
-    command.card("--features", "card of each member's features, in order", many=True)
-    command.setting("--members", str, "network or network[start:stop], in order", many=True)
-    command.place("--name", str, "name of the representation")
-    command.place("--output", Path, "card to write; the virtual files are written into the folder beside it")
-    arguments, job = command.parse(argv)
-
-    cards = arguments.features
-    members = [describe(member, card) for member, card in zip(arguments.members, cards, strict=True)]
+    job = begin("represent", argv, __doc__)
+    cards = job.inputs
+    members = [describe(member, card) for member, card in zip(job.settings.members, cards, strict=True)]
     for split in SPLITS:
-        build_split(members, cards, split, arguments.output.with_suffix("") / f"{split}.h5")
+        build_split(members, cards, split, job.output.with_suffix("") / f"{split}.h5")
     networks = {card.artifact: card.facts for card in cards}
     facts = {
         "members": members,
@@ -72,9 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "classes": cards[0].facts["classes"],
         "views": cards[0].facts["views"],
     }
-    target = cards[0].artifact.split("/")[1]
-    digest = hashlib.sha256(canonical_json(members).encode()).hexdigest()
-    job.write_card(arguments.output, f"representations/{target}/{arguments.name}", digest, facts)
+    job.write_card(hashlib.sha256(canonical_json(members).encode()).hexdigest(), facts)
 
 
 if __name__ == "__main__":

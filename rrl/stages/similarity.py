@@ -7,17 +7,15 @@ In float64, from the cached features, block by block: memory does not grow with 
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from rrl.command import Command, run
 from rrl.errors import UserError
 from rrl.figures.cka import FEWEST, Array, Hsic, cka, hsic
-from rrl.store.cards import Card, remake
+from rrl.job import Card, begin, remake, run
 from rrl.store.features import BLOCK, CHUNK, file_digest, readable
 from rrl.store.files import canonical_json
 
@@ -91,18 +89,13 @@ def matrices(cards: Sequence[Card]) -> dict[str, list[list[float]]]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    command = Command("similarity", __doc__)
-    command.card("--features", "card of each network's features, in order", many=True)
-    command.place("--threads", int, "threads to compute with")
-    command.place("--output", Path, "card to write")
-    arguments, job = command.parse(argv)
-
-    cards = arguments.features
-    with threadpool_limits(arguments.threads):  # another number may round otherwise
+    job = begin("similarity", argv, __doc__)
+    cards = job.inputs
+    with threadpool_limits(job.threads):  # another number may round otherwise
         images = check(cards)
         result = matrices(cards)
     facts: dict[str, Any] = {
-        "networks": [card.artifact.split("/")[2] for card in cards],
+        "networks": [card.name for card in cards],
         "feature_dims": [card.facts["feature_dim"] for card in cards],
         "digests": [card.facts["digests"][SPLIT] for card in cards],
         "split": SPLIT,
@@ -110,9 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "estimator": "linear CKA: cka debiased, biased_cka as first published",
         **result,
     }
-    digest = hashlib.sha256(canonical_json(facts).encode()).hexdigest()
-    target = cards[0].artifact.split("/")[1]
-    job.write_card(arguments.output, f"similarities/{target}/{arguments.output.stem}", digest, facts)
+    job.write_card(hashlib.sha256(canonical_json(facts).encode()).hexdigest(), facts)
 
 
 if __name__ == "__main__":

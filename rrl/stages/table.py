@@ -5,16 +5,14 @@ seeds), their standard deviation (ddof 1), and apart from it the 95 % interval f
 records are given by name, never searched for.
 """
 
-import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rrl.cells import SELECTION_TEXT, Cell, column_label, parameters_text, summarise
-from rrl.command import Command, run
+from rrl.job import begin, run
 from rrl.store.files import sha256_of_file, write_text
 
 
@@ -147,20 +145,15 @@ def _escape(text: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    command = Command("table", __doc__)
-    command.card("--records", "the records of all cells", many=True)
-    command.setting("--layout", json.loads, "JSON: caption, selections, columns and rows of the table")
-    command.place("--csv", Path, "table to write; Markdown and LaTeX are written beside it")
-    command.place("--output", Path, "card to write")
-    arguments, job = command.parse(argv)
-
-    layout = arguments.layout
-    cells = summarise(layout, arguments.records)
-    write_text(arguments.csv, wide(layout, cells).to_csv(index=False, lineterminator="\n"))
-    write_text(arguments.csv.with_suffix(".md"), markdown(layout, cells))
-    write_text(arguments.csv.with_suffix(".tex"), latex(layout, cells))
-    facts = {"records": {record.artifact: sha256_of_file(record.path) for record in arguments.records}}
-    job.write_card(arguments.output, arguments.csv.stem, sha256_of_file(arguments.csv), facts)
+    job = begin("table", argv, __doc__)
+    layout, table = job.settings.layout, job.output.with_suffix(".csv")
+    cells = summarise(layout, job.inputs)
+    write_text(table, wide(layout, cells).to_csv(index=False, lineterminator="\n"))
+    write_text(table.with_suffix(".md"), markdown(layout, cells))
+    write_text(table.with_suffix(".tex"), latex(layout, cells))
+    job.write_card(
+        sha256_of_file(table), {"records": {card.artifact: sha256_of_file(card.path) for card in job.inputs}}
+    )
 
 
 if __name__ == "__main__":

@@ -10,47 +10,34 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from rrl.command import Command, build, run
 from rrl.heads.cached import read_data
-from rrl.heads.sgd import HEAD_TRAINING_FLAGS, HeadTraining, Setting, all_scores, grid_rows, images_of, train_heads
+from rrl.heads.sgd import Setting, all_scores, grid_rows, images_of, train_heads
 from rrl.heads.stage_one import about, stage_one
-from rrl.store.logits import Labels, Scores, write_logits
-from rrl.store.record import entry, write_record
+from rrl.job import begin, run
+from rrl.store.logits import Labels, Scores, logits_path, write_logits
+from rrl.store.record import entry, representation_of, write_record
 from rrl.training.device import multiply_by_onednn, prepare
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    command = Command("two_stage", __doc__)
-    command.card("--representations", "fine-tuned networks side by side, one card per setting", many=True)
-    command.card("--networks", "the networks of the first representation, of the second, ...", many=True)
-    command.setting(
-        "--stage-one", json.loads, "JSON, of each representation: how its networks were fine-tuned", many=True
-    )
-    command.setting("--learning-rates", float, "base learning rates of the second stage", many=True)
-    command.fields(HeadTraining, HEAD_TRAINING_FLAGS)
-    command.place("--name", str, "name of the representation before fine-tuning")
-    command.place("--threads", int, "threads of each process")
-    command.place("--logits", Path, "logits to write")
-    command.place("--output", Path, "record to write")
-    arguments, job = command.parse(argv)
     started = time.monotonic()
-
-    device = prepare(arguments.threads, arguments.arithmetic)
+    job = begin("two_stage", argv, __doc__)
+    cards, networks = job.cards("representations"), job.cards("networks")
+    device = prepare(job.threads, job.settings.arithmetic)
     multiply_by_onednn(device)
-    training = build(HeadTraining, arguments)
+    training = job.settings.heads
     best: dict[str, tuple[float, float]] = {}
     entries: dict[str, dict[str, Any]] = {}
     grids: dict[str, list[dict[str, Any]]] = {}
     kept: Scores = {}
     labels: Labels = {}
-    for start in stage_one(arguments.representations, arguments.networks, arguments.stage_one):
-        rule, shots = start.settings["selection"], start.settings["shots"]
-        settings = [Setting(rate, start.settings["weight_decay"]) for rate in arguments.learning_rates]
+    for start in stage_one(cards, networks, job.settings.stage_one):
+        rule, shots = start.settings.selection, start.settings.shots
+        settings = [Setting(rate, start.settings.weight_decay) for rate in training.learning_rates]
         data = read_data(start.representation, device)
         labels = {split: data[split].labels.cpu().numpy() for split in ("val", "test")}
         weight, bias = (torch.from_numpy(part) for part in start.head)
@@ -68,9 +55,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             entries[rule] = entry(shots, rule, start.n_train, scores, labels, selected, grid)
     for result in entries.values():
         print(f"{result['selection']}: {json.dumps(result['selected'])} top1 {result['top1']:.4f}", file=sys.stderr)
-    digest = write_logits(arguments.logits, kept, labels)
-    subject = about(arguments.name, arguments.representations[0], arguments.networks)
-    write_record(arguments.output, job, subject, "two_stage", list(entries.values()), digest, started)
+    digest = write_logits(logits_path(job.output), kept, labels)
+    subject = about(representation_of(job), cards[0], networks)
+    write_record(job, subject, "two_stage", list(entries.values()), digest, started)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rrl.errors import UserError
-from rrl.store.cards import Card, remake
+from rrl.job import Card, remake
 from rrl.store.files import space_for
 from rrl.store.hdf5 import writing
 

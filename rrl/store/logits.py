@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rrl.errors import UserError
-from rrl.store.cards import Card, remake
+from rrl.job import Card, remake
 from rrl.store.features import UNREADABLE
 from rrl.store.files import complete
 from rrl.store.hdf5 import writing
@@ -20,6 +20,13 @@ from rrl.store.record import ROWS
 Scores = dict[str, dict[str, npt.NDArray[np.float32]]]  # "{shots}/{selection}" -> split -> (N, C)
 
 Labels = dict[str, npt.NDArray[np.int64]]  # split -> (N,)
+
+
+def logits_path(record: Path) -> Path:
+    """The logits of a record, by the path of its card: logits/{target}/{representation}/{transfer}.h5."""
+    *root, folder, target, representation, _ = record.parts
+    assert folder == "records", record
+    return Path(*root, "logits", target, representation, f"{record.stem}.h5")
 
 
 class LogitsFile:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from rrl.errors import UserError
-from rrl.store.cards import Card, Job
+from rrl.job import Card, Job
 from rrl.store.files import write_json
 
 # The split on which each selection rule picks setting and epoch.
@@ -41,6 +41,11 @@ def subject(representation: Card) -> Subject:
     facts = representation.facts
     members = [member["member"] for member in facts["members"]]
     return Subject(target, name, members, facts["seeds"], facts["parameters"], facts["feature_dim"])
+
+
+def representation_of(job: Job) -> str:
+    """The name of the representation that a record is about."""
+    return job.artifact.split("/")[2]
 
 
 def entry(
@@ -92,7 +97,6 @@ def write_run(path: Path, started: float) -> None:
 
 
 def write_record(
-    path: Path,
     job: Job,
     about: Subject,
     transfer: str,
@@ -105,8 +109,8 @@ def write_record(
     members_transfer : of an ensemble, how its members were trained.
     """
     facts = {**asdict(about), "transfer": transfer, "of": members_transfer, "results": results}
-    write_run(path, started)
-    job.write_card(path, f"records/{about.target}/{about.representation}/{path.stem}", digest, facts)
+    write_run(job.output, started)
+    job.write_card(digest, facts)
 
 
 def rows(record: Card) -> list[dict[str, Any]]:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from rrl.config.settings import Transform
 from rrl.data.images import Split
 from rrl.data.reading import CPU, Pixels, read
-from rrl.data.transforms import Transform
 from rrl.training.randomness import generator, shuffled
 
 Share = Callable[[Tensor], Tensor]  # of the positions of a batch (B,), those that are wanted here

@@ -9,7 +9,6 @@ Without CUDA the processes compute on the CPU: how this is tested.
 
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +18,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from rrl.arithmetic import PORTABLE
+from rrl.job import Job
 
 # Seconds that torchrun waits for its processes to save, after SIGTERM, before it kills them: a little less than
 # the two minutes that Slurm is asked to give.
 SHUTDOWN = 110
-
-GPUS = "GPUs to share the training at most, a process each; fewer are used where fewer are given"
 
 
 def given_gpus() -> int:
@@ -35,20 +33,17 @@ def given_gpus() -> int:
     return len([name for name in named.split(",") if name.strip()])
 
 
-def become_torchrun(stage: str, gpus: int, arithmetic: str, argv: Sequence[str] | None) -> None:
+def become_torchrun(job: Job) -> None:
     """If the training is for several GPUs, and they are here, this process becomes torchrun, which starts the stage
-    again in a process for each. Portable arithmetic uses none.
-
-    gpus : how many are wanted at most; fewer are used where fewer are given.
-    """
-    processes = 1 if arithmetic == PORTABLE else min(gpus, given_gpus())
+    again in a process for each. Portable arithmetic uses none; fewer are used where fewer are given."""
+    processes = 1 if job.settings.arithmetic == PORTABLE else min(job.gpus, given_gpus())
     if processes > 1 and "LOCAL_RANK" not in os.environ:
         flags = ["--standalone", f"--nproc-per-node={processes}", f"--shutdown-timeout={SHUTDOWN}"]
-        words = sys.argv[1:] if argv is None else argv
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # a stage sets its threads itself
         sys.stderr.flush()
         os.execv(
-            sys.executable, [sys.executable, "-m", "torch.distributed.run", *flags, "-m", f"rrl.stages.{stage}", *words]
+            sys.executable,
+            [sys.executable, "-m", "torch.distributed.run", *flags, "-m", f"rrl.stages.{job.stage}", *job.argv],
         )
 
 

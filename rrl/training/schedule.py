@@ -1,18 +1,10 @@
 """Learning rates, one per step, computed before training starts."""
 
 import math
-from typing import Literal, TypedDict
 
+from rrl.config.settings import Constant, Cosine, Step, WarmupCosine
 
-class Schedule(TypedDict, total=False):
-    """constant; step (times `factor` at each of `milestones`, in epochs); cosine (to `final`, per epoch);
-    warmup-cosine (linear for the fraction `warmup` of all steps, then cosine to 0, per step)."""
-
-    name: Literal["constant", "step", "cosine", "warmup-cosine"]
-    milestones: list[int]
-    factor: float
-    final: float
-    warmup: float
+Schedule = Constant | Step | Cosine | WarmupCosine
 
 
 def learning_rates(schedule: Schedule, base: float, epochs: int, steps_per_epoch: int) -> list[float]:
@@ -22,15 +14,15 @@ def learning_rates(schedule: Schedule, base: float, epochs: int, steps_per_epoch
 
 
 def _rate(schedule: Schedule, base: float, step: int, total: int, epoch: int, epochs: int) -> float:
-    match schedule["name"]:
-        case "constant":
+    match schedule:
+        case Constant():
             return base
-        case "step":
-            return base * schedule["factor"] ** sum(epoch >= milestone for milestone in schedule["milestones"])
-        case "cosine":
-            return schedule["final"] + (base - schedule["final"]) * (1 + math.cos(math.pi * epoch / epochs)) / 2
-        case "warmup-cosine":
-            warm = schedule["warmup"] * total
+        case Step():
+            return base * schedule.factor ** sum(epoch >= milestone for milestone in schedule.milestones)
+        case Cosine():
+            return schedule.final + (base - schedule.final) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+        case WarmupCosine():
+            warm = schedule.warmup * total
             if step < warm:
                 return base * (step + 1) / (warm + 1)
             return base * (1 + math.cos(math.pi * (step - warm) / (total - warm))) / 2

@@ -4,54 +4,22 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
 from rrl.bars import Bar
+from rrl.config.settings import Recipe
 from rrl.errors import UserError
-from rrl.training.device import AHEAD, PRECISION, Coming, Movable, batches_on_device
+from rrl.training.device import AHEAD, Coming, Movable, batches_on_device
 from rrl.training.pooling import average_without_races
 from rrl.training.processes import Processes
-from rrl.training.schedule import Schedule, learning_rates
+from rrl.training.schedule import learning_rates
 from rrl.training.training_state import Group, Position, Unsaved
 
-DecayNorm = bool | Literal["published"]
 SECONDS_PER_LINE = 600.0  # of a log, in epochs that take longer
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained by SGD.
-
-    decay_norm : weight decay on normalisation layers too; "published": on those without `bn` in their name.
-    precision : of products and convolutions, float32, tf32 or bfloat16; weights, gradients and the loss are float32.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    momentum: float
-    nesterov: bool
-    weight_decay: float
-    decay_norm: DecayNorm
-    schedule: Schedule
-    precision: str = "float32"
-
-
-RECIPE_FLAGS = {
-    "epochs": "passes over the training split",
-    "batch_size": "images of a step",
-    "learning_rate": "base learning rate",
-    "momentum": "momentum of SGD",
-    "nesterov": "true or false",
-    "weight_decay": "L2 penalty of SGD",
-    "decay_norm": "weight decay on normalisation layers: true, false, or published: those without bn in their names",
-    "schedule": "learning-rate schedule, JSON",
-    "precision": PRECISION,
-}
 
 Batches = Callable[[int, int], Iterator[tuple[Tensor | Movable, Tensor]]]
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from rrl.bars import write_line
-from rrl.store.cards import Job
+from rrl.job import Job
 from rrl.store.files import is_full, sha256_of_file
 from rrl.store.work import claim, folder_of
 from rrl.training.processes import ALONE, Processes
@@ -81,11 +81,11 @@ class Saved(Unsaved):
     A context: the folder is removed when the block ends well, so the block must end behind the job's last act.
     """
 
-    def __init__(self, job: Job, root: Path, artifact: str, processes: Processes = ALONE):
+    def __init__(self, job: Job, processes: Processes = ALONE):
         digests = [card.digest for card in job.inputs]
         self.key = sha256(" ".join([job.key, *digests]).encode()).hexdigest()[:16]
-        self.root, self.artifact = root, artifact
-        self.folder = folder_of(root, artifact, self.key)
+        self.root, self.artifact = job.root, job.artifact
+        self.folder = folder_of(self.root, self.artifact, self.key)
         self.processes = processes
         self.lines: list[str] = []
         self.claimed = self.running = False

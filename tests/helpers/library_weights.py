@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from rrl.config.schema import Photographs as Allowed
-from rrl.data.transforms import Photographs, parse_transform
+from rrl.config.settings import Photographs, parse_transform
 from rrl.networks.pretrained import preprocessing
 from tests.helpers.models import randomise, run
 

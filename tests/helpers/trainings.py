@@ -15,7 +15,7 @@ from rrl.arithmetic import NATIVE, STAGES
 from rrl.code_version import code_version
 from rrl.command import flags
 from rrl.stages import distill, extract, pretrain, random_network, target
-from rrl.store.cards import Card, read_card
+from rrl.job import Card, read_card
 from tests.helpers.clones import CLONE
 
 CROP: dict[str, Any] = {"mean": 0.286, "std": 0.353, "pad": 2, "flip": True}
@@ -90,7 +90,7 @@ SLOWLY = """
 import importlib, sys, time
 from rrl.training import train
 from rrl.training import training_state
-from rrl.command import run
+from rrl.job import run
 training_state.SECONDS = float(sys.argv[1])
 descend = train.descend
 def slowly(*of):

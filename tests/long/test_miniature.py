@@ -12,7 +12,7 @@ import yaml
 from rrl.config.load import load_config
 from rrl.jobs import Planned
 from rrl.plan import Plan
-from rrl.store.cards import read_card
+from rrl.job import read_card
 from tests.helpers.clones import CLONE, copy_clone, snakemake
 from tests.helpers.paper_data import make_cifar, make_imagenet, make_inaturalist
 from workflow import miniature

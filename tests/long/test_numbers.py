@@ -12,16 +12,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rrl.data.images import Split
-from rrl.data.transforms import PaddedCrop
+from rrl.config.settings import PaddedCrop
 from rrl.errors import UserError
 from rrl.heads.cached import Data
-from rrl.heads.sgd import HeadTraining, Setting, initial_head, train_heads
+from rrl.config.settings import HeadTraining
+from rrl.heads.sgd import Setting, initial_head, train_heads
 from rrl.networks.architectures import Network, build_trunk
 from rrl.networks.stored_networks import save_network
 from rrl.stages.finetune import BestEpoch, Evaluation
-from rrl.store.cards import Job
+from rrl.job import Job
 from rrl.store.record import entry
-from rrl.training.train import Recipe, train
+from rrl.config.settings import Recipe
+from rrl.training.train import train
 from tests.helpers.clones import copy_clone, run_snakemake, snakemake
 
 CPU = torch.device("cpu")

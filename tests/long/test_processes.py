@@ -31,7 +31,8 @@ import sys, torch
 from rrl.networks.architectures import Network, build_trunk
 from rrl.stages.distill import distillation
 from rrl.training.processes import leave, meet
-from rrl.training.train import CLASSIFICATION, Recipe, train
+from rrl.config.settings import Recipe
+from rrl.training.train import CLASSIFICATION, train
 from rrl.training.training_state import Unsaved
 torch.set_num_threads(1)
 torch.manual_seed(0)

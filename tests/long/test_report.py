@@ -22,7 +22,7 @@ from rrl.cli.report import main
 from rrl.cli.show import cell as shown_by_rrl_show
 from rrl.config.load import load_plan
 from rrl.plan import Plan
-from rrl.store.cards import _checksum, read_card
+from rrl.job import _checksum, read_card
 from tests.helpers.clones import CLONE, duplicate, edited, planned_jobs, snakemake
 
 

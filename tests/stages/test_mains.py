@@ -12,7 +12,7 @@ import rrl.networks.checkpoints
 from rrl.arithmetic import NATIVE
 from rrl.config.load import load_config
 from rrl.plan import Plan
-from rrl.store.cards import read_card
+from rrl.job import read_card
 from rrl.training.device import prepare
 from tests.helpers.clones import duplicate
 from tests.helpers.smoke import CONFIG, MAINS, RESULTS, ran, smoke_inputs

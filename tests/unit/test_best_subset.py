@@ -17,11 +17,12 @@ from rrl.code_version import code_version
 from rrl.command import flags
 from rrl.errors import UserError
 from rrl.heads.cached import Data
-from rrl.heads.sgd import HeadTraining, Selection, Setting, initial_head, train_heads
+from rrl.config.settings import HeadTraining
+from rrl.heads.sgd import Selection, Setting, initial_head, train_heads
 from rrl.library import SCHEDULE
 from rrl.library import probe as library_probe
 from rrl.stages import best_subset, probe
-from rrl.store.cards import Card, read_card
+from rrl.job import Card, read_card
 from rrl.store.logits import read_logits
 from rrl.store.members import SPLITS, parse_member
 from tests.helpers.made_up import CLASSES, COUNTS, LABELS, NETWORKS, Arrays, network, represented

@@ -9,8 +9,9 @@ import torch
 
 from rrl.heads import cached
 from rrl.heads.cached import Columns, Data, OnDisk, Order, join, open_features, read_data
-from rrl.heads.sgd import HeadTraining, Setting, initial_head, train_heads, trainings
-from rrl.store.cards import read_card
+from rrl.config.settings import HeadTraining
+from rrl.heads.sgd import Setting, initial_head, train_heads, trainings
+from rrl.job import read_card
 from rrl.store.features import create
 from rrl.training.randomness import generator
 

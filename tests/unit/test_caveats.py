@@ -12,7 +12,7 @@ from rrl.config.load import load_plan
 from rrl.jobs import Planned, behind
 from rrl.networks.checkpoints import checkpoints
 from rrl.stages.table import note
-from rrl.store.cards import Job, read_card
+from rrl.job import Job, read_card
 from tests.helpers.clones import CLONE
 
 PAPER, DEMO = (load_plan(CLONE / path) for path in ("config.yaml", "workflow/config/demo.yaml"))

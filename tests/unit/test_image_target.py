@@ -19,10 +19,10 @@ from rrl.data.image_sources import open_source, opened
 from rrl.data.image_splits import RULE
 from rrl.data.images import Split, inputs, join, load_split
 from rrl.data.pictures import upright
-from rrl.data.transforms import PaddedCrop, Photographs
+from rrl.config.settings import PaddedCrop, Photographs
 from rrl.errors import UserError
 from rrl.stages.image_target import main
-from rrl.store.cards import Card, read_card
+from rrl.job import Card, read_card
 from rrl.store.files import sha256_of_file
 
 

@@ -29,7 +29,7 @@ from rrl.heads.sweep import EPSILON, Heads, logits
 from rrl.plan import Plan
 from rrl.stages import ensemble, lbfgs_probe, probe
 from rrl.stages.lbfgs_probe import Fit, TrainingImages, fit_heads, minimise, select
-from rrl.store.cards import Card, read_card
+from rrl.job import Card, read_card
 from rrl.store.logits import read_logits
 from tests.helpers.clones import CLONE, copy_clone, planned_jobs
 from tests.helpers.made_up import LABELS, NETWORKS, network, represented

@@ -12,7 +12,7 @@ from torch import nn
 from rrl.errors import UserError
 from rrl.library import concatenate, extract, probe
 from rrl.networks.api import load
-from rrl.store.cards import read_card
+from rrl.job import read_card
 from rrl.store.features import read_split
 from tests.helpers.clones import CLONE
 

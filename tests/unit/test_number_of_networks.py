@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from rrl.cli.compare_records import compare_records
-from rrl.store.cards import read_card
+from rrl.job import read_card
 
 
 def points(tiny: Path, figure: str) -> list[dict[str, Any]]:

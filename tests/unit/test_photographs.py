@@ -17,7 +17,7 @@ from torchvision.transforms import functional as F
 from rrl.data.images import Split, inputs
 from rrl.data.photographs import network_input, random_crop
 from rrl.data.pictures import read_picture
-from rrl.data.transforms import PaddedCrop, Photographs, parse_transform
+from rrl.config.settings import PaddedCrop, Photographs, parse_transform
 from rrl.errors import UserError
 
 INTERPOLATIONS = ["bilinear", "bicubic", "nearest", "box", "hamming", "lanczos"]

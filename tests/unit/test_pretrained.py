@@ -27,7 +27,7 @@ from torch import nn
 from torchvision.models import get_model, get_model_weights
 
 from rrl.data.photographs import network_input
-from rrl.data.transforms import Photographs
+from rrl.config.settings import Photographs
 from rrl.errors import UserError
 from rrl.networks.pretrained import preprocessing, pretrained_trunk
 from tests.helpers.library_weights import classifier, in_torchs_cache, penultimate, photograph, transform

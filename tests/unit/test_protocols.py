@@ -23,11 +23,13 @@ from rrl.config.runs import setting_name
 from rrl.config.schema import Finetuning
 from rrl.heads import heads
 from rrl.heads.cached import Data
-from rrl.heads.sgd import HeadTraining, Setting, initial_head, train_heads
+from rrl.config.settings import HeadTraining
+from rrl.heads.sgd import Setting, initial_head, train_heads
 from rrl.networks.architectures import Network, build_trunk
 from rrl.plan import Plan
 from rrl.training.randomness import generator, shuffled
-from rrl.training.train import Recipe, parameter_groups, train
+from rrl.config.settings import Recipe
+from rrl.training.train import parameter_groups, train
 from tests.helpers.clones import CLONE
 
 torch.set_num_threads(1)  # the tensors are small: threads would only wait for each other

@@ -6,7 +6,7 @@ import pytest
 
 from rrl.cells import column_label, parameters_text, summarise
 from rrl.stages.table import latex, markdown, wide
-from rrl.store.cards import Card
+from rrl.job import Card
 
 
 def record(representation: str, transfer: str, top1: dict[str, float]) -> Card:

@@ -14,7 +14,7 @@ from rrl.data.fetch import fetch
 from rrl.data.images import load_split
 from rrl.errors import UserError
 from rrl.stages.target import split_images
-from rrl.store.cards import read_card
+from rrl.job import read_card
 from tests.helpers.clones import CLONE
 
 LABELS = {"train": [i % 4 for i in range(400)], "test": [i % 4 for i in range(80)]}

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim.sgd import sgd
 
 from rrl.data.images import Split
-from rrl.data.transforms import PaddedCrop
+from rrl.config.settings import PaddedCrop
 from rrl.errors import UserError
 from rrl.networks.architectures import Network, build_trunk, parameter_count
 from rrl.stages.random_network import set_statistics
@@ -19,7 +19,8 @@ from rrl.training import train as loop
 from rrl.training.batches import epoch_batches
 from rrl.training.randomness import shuffled
 from rrl.training.schedule import learning_rates
-from rrl.training.train import Recipe, Tally, parameter_groups, train
+from rrl.config.settings import Recipe
+from rrl.training.train import Tally, parameter_groups, train
 from rrl.training.training_state import Position, Unsaved
 
 CPU = torch.device("cpu")

@@ -26,7 +26,7 @@ from rrl.networks.api import load
 from rrl.networks.recognise import architecture_of
 from rrl.networks.stored_networks import load_trunk
 from rrl.stages import library_network, user_network
-from rrl.store.cards import Card, read_card
+from rrl.job import Card, read_card
 from rrl.store.files import sha256_of_file
 from tests.helpers.library_weights import classifier, in_torchs_cache, penultimate, photograph, transform
 from tests.helpers.models import IMAGES, features_of, resnet, rrl_file, run, same

@@ -12,8 +12,9 @@ import torch
 from benchmarks import views
 from rrl.data.datasets import open_part
 from rrl.data.images import Split
-from rrl.data.transforms import PaddedCrop
-from rrl.heads.sgd import HeadTraining, Setting
+from rrl.config.settings import PaddedCrop
+from rrl.config.settings import HeadTraining
+from rrl.heads.sgd import Setting
 from rrl.networks.architectures import JointTrunk, build_trunk
 from tests.helpers.clones import CLONE
 

@@ -99,7 +99,7 @@ def test_durations() -> None:
 
 ERROR = """
 from rrl.bars import Bar
-from rrl.command import run
+from rrl.job import run
 from rrl.errors import UserError
 def main(argv):
     with Bar("train", "image", 10) as bar:

@@ -8,7 +8,7 @@ import pytest
 
 from rrl.cli.why import reason
 from rrl.jobs import Planned
-from rrl.store.cards import read_card
+from rrl.job import read_card
 from tests.helpers.clones import duplicate, edited, snakemake
 from tests.helpers.flips import Command, commands, import_stages, run
 from tests.helpers.reruns import ROOT

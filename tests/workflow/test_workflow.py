@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from rrl.store.cards import read_card
+from rrl.job import read_card
 from tests.helpers.clones import duplicate, planned_jobs, snakemake
 
 

@@ -1,4 +1,5 @@
 # The config as a plan, and what rules ask of it. Nothing here imports torch.
+import json
 import os
 import re
 import shlex
@@ -15,12 +16,12 @@ import yaml
 
 from rrl import arithmetic
 from rrl.networks.checkpoints import checkpoints
-from rrl.code_version import code_version
 from rrl.config.load import load_config
 from rrl.errors import UserError
 from rrl.store.members import SPLITS
 from rrl.plan import Plan
-from rrl.config.schema import ImageTarget, PaperTarget, Target
+from rrl.config.settings import STAGES, CheckpointFile, DemoSource, ImageSource, LibraryModel, PaperSource, UserFile, dump
+from rrl.store.files import write_text
 from rrl.cli.why import card_path, stale
 from snakemake.logging import logger
 from workflow import fork_server, signals, slurm
@@ -69,6 +70,7 @@ onstart:
         )
     try:
         check_writable(Path(file) for job in workflow.dag.needrun_jobs() for file in [*job.output, *job.log])
+        write_arguments({str(file) for job in workflow.dag.needrun_jobs() for file in job.output})
         if count := bring_to_present(Path(file) for job in workflow.dag.needrun_jobs() for file in job.input):
             logger.warning(f"{count} files were made later than now, as the clock was set back. Their time is now.")
         if command is not None:
@@ -124,15 +126,20 @@ def alternatives(names):
     return "|".join(re.escape(name) for name in names) or "none"
 
 
-def networks_of(origin):
-    """A wildcard constraint: the networks of one origin."""
-    names = [name for name, (family, _) in PLAN.networks.items() if PLAN.config.networks[family].origin == origin]
-    return alternatives(names)
+def networks_by(stage):
+    """A wildcard constraint: the networks that a stage makes."""
+    return alternatives(name for name in PLAN.networks if PLAN.network(name).stage == stage)
 
 
-def targets_of(kind):
-    """A wildcard constraint: the targets of one kind."""
-    return alternatives([name for name, of in PLAN.config.targets.items() if isinstance(of, kind)])
+def networks_from(*kinds):
+    """A wildcard constraint: the networks that others trained, of these kinds of sources."""
+    jobs = {name: PLAN.network(name) for name in PLAN.networks}
+    return alternatives(name for name, job in jobs.items() if isinstance(getattr(job.settings, "source", None), kinds))
+
+
+def targets_from(*kinds):
+    """A wildcard constraint: the targets from these kinds of sources."""
+    return alternatives(name for name, entry in PLAN.config.targets.items() if isinstance(entry, kinds))
 
 
 wildcard_constraints:
@@ -144,44 +151,77 @@ wildcard_constraints:
     figure=alternatives(PLAN.config.figures),
 
 
-def planned(kind, **fixed):
-    """Flags of the job that makes an artifact of this kind: its settings, from the config alone."""
-
-    def settings(wildcards):
-        return getattr(PLAN, kind)(**wildcards, **fixed).flags
-
-    return settings
+# What a rule says of the job that makes its artifact. `kind`: the method of the plan, which takes the rule's wildcards.
 
 
-def input_keys(kind, **fixed):
-    """Keys that the cards given to the job must have, in the order of its inputs."""
-
-    def keys(wildcards):
-        return getattr(PLAN, kind)(**wildcards, **fixed).input_keys
-
-    return keys
+def cards(kind):
+    """The cards that the job reads, in order."""
+    return lambda wildcards: [card_path(RESULTS, job) for job in getattr(PLAN, kind)(**wildcards).inputs]
 
 
-def files(kind, below, suffix, **fixed):
-    """Files of those inputs of the job that lie in the folder `below`, in order."""
-
-    def paths(wildcards):
-        inputs = getattr(PLAN, kind)(**wildcards, **fixed).inputs
-        return [f"{RESULTS}/{job.artifact}{suffix}" for job in inputs if job.artifact.startswith(below)]
-
-    return paths
+def files(kind):
+    """The large files beside them. A rule takes them as `ancient`: their readers check their content."""
+    return lambda wildcards: [file for job in getattr(PLAN, kind)(**wildcards).inputs for file in read_with(job)]
 
 
-def cards(kind, below="", **fixed):
-    """Cards of the inputs of the job, in order."""
-    return files(kind, below, ".json", **fixed)
+def read_with(job):
+    """The files that are read with a card."""
+    splits = [f"{RESULTS}/{job.artifact}/{split}.h5" for split in SPLITS]
+    match job.artifact.partition("/")[0]:
+        case "representations":
+            return splits + [file for features in job.inputs for file in read_with(features)]
+        case "features":
+            return splits
+        case "records":
+            return [f"{RESULTS}/{job.artifact}.h5".replace("/records/", "/logits/", 1)]
+        case folder:
+            suffix = {"targets": ".csv", "networks": ".safetensors", "finetuned": ".h5"}.get(folder)
+            return [f"{RESULTS}/{job.artifact}{suffix}"] if suffix else []
 
 
-def logits(kind, **fixed):
-    """Logits of the records that the job reads, in order."""
+def settings(kind):
+    """The words of --settings and --inputs; a file in their place where a command line would get too long."""
+    return lambda wildcards: " ".join(shlex.quote(word) for word in arguments(getattr(PLAN, kind)(**wildcards))[0])
 
-    def paths(wildcards):
-        inputs = getattr(PLAN, kind)(**wildcards, **fixed).inputs
-        return [f"{RESULTS}/{job.artifact}.h5".replace("/records/", "/logits/", 1) for job in inputs]
 
-    return paths
+def key(kind):
+    return lambda wildcards: getattr(PLAN, kind)(**wildcards).key
+
+
+def arguments(job):
+    """The words of --settings and --inputs, and the files that these name, with their content."""
+    inputs = [str(card_path(RESULTS, source)) for source in job.inputs]
+    words = {"settings": [dump(job.settings)], "inputs": inputs}
+    held = {}
+    for name, values in words.items():
+        if sum(map(len, values)) > LONGEST:
+            file = f"{RESULTS}/work/arguments/{job.key}.{name}.json"
+            held[file] = values[0] if name == "settings" else json.dumps(values)
+            words[name] = [f"@{file}"]
+    return ["--settings", *words["settings"], "--inputs", *words["inputs"]], held
+
+
+def write_arguments(needed):
+    """Files of arguments of the jobs that make the needed files."""
+    for job in PLAN.jobs:
+        if str(card_path(RESULTS, job)) in needed:
+            for file, text in arguments(job)[1].items():
+                write_text(Path(file), text)
+
+
+LONGEST = 30_000  # characters; Linux takes 131,071 for the whole command
+PLACES = {
+    "data_root": "--data-root {DATA}",
+    "file": "--file={input.file:q}",
+    "gpus": "--gpus {resources.gpu}",
+    "keep": "--keep={output.network:q}",
+}
+
+
+def stage(name):
+    """The shell command of a stage."""
+    places = "".join(f" {PLACES[place]}" for place in STAGES[name].needs)
+    return (
+        f"{{PYTHON}} -m rrl.stages.{name} {{params.settings}} --key {{params.key}} --output {{output.card:q}}"
+        f" --threads {{threads}}{places} 2> {{log:q}}"
+    )

@@ -6,25 +6,23 @@ localrules:
 
 rule collect:
     input:
-        records=[f"{RESULTS}/{job.artifact}.json" for job in PLAN.collection().inputs],
+        cards=cards("collection"),
     output:
         csv=RESULTS + "/records.csv",
         card=RESULTS + "/records.json",
     log:
         RESULTS + "/logs/collect/records.log",
+    threads: 1
     params:
-        settings=planned("collection"),  # a function: in a string, Snakemake takes braces for wildcards
-        input_keys=PLAN.collection().input_keys,
-        code_version=code_version("collect"),
+        settings=settings("collection"),
+        key=key("collection"),
     shell:
-        "{PYTHON} -m rrl.stages.collect --records {input.records:q} {params.settings}"
-        " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --csv {output.csv:q} --output {output.card:q} 2> {log:q}"
+        stage("collect")
 
 
 rule table:
     input:
-        records=cards("table"),
+        cards=cards("table"),
     output:
         csv=report(
             RESULTS + "/{table}.csv", caption="../report/table.rst", category="Tables", labels={"table": "{table}"}
@@ -34,27 +32,23 @@ rule table:
         card=RESULTS + "/{table}.json",
     log:
         RESULTS + "/logs/table/{table}.log",
+    threads: 1
     params:
-        settings=planned("table"),
-        input_keys=input_keys("table"),
-        code_version=code_version("table"),
+        settings=settings("table"),
+        key=key("table"),
     shell:
-        "{PYTHON} -m rrl.stages.table --records {input.records:q} {params.settings}"
-        " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --csv {output.csv:q} --output {output.card:q} 2> {log:q}"
+        stage("table")
 
 
 def compared_logits(wildcards):
-    """Of the records that a figure compares image by image."""
-    gains = PLAN.config.figures[wildcards.figure].kind == "gains"
-    return logits("figure")(wildcards) if gains else []
+    """Logits of the records that a figure compares image by image."""
+    return files("figure")(wildcards) if PLAN.config.figures[wildcards.figure].kind == "gains" else []
 
 
 rule figure:
     input:
-        records=cards("figure", "records/"),
-        similarities=cards("figure", "similarities/"),
-        logits=ancient(compared_logits),
+        cards=cards("figure"),
+        files=ancient(compared_logits),
     output:
         svg=report(
             RESULTS + "/figures/{figure}.svg",
@@ -66,11 +60,9 @@ rule figure:
         card=RESULTS + "/figures/{figure}.json",
     log:
         RESULTS + "/logs/figure/{figure}.log",
+    threads: 1
     params:
-        settings=planned("figure"),
-        input_keys=input_keys("figure"),
-        code_version=code_version("figure"),
+        settings=settings("figure"),
+        key=key("figure"),
     shell:
-        "{PYTHON} -m rrl.stages.figure --records {input.records:q} --similarities {input.similarities:q} {params.settings}"
-        " --input-keys {params.input_keys} --code-version {params.code_version}"
-        " --svg {output.svg:q} --output {output.card:q} 2> {log:q}"
+        stage("figure")

@@ -2,16 +2,14 @@
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from rrl.bars import Bar
-from rrl.command import Command, run
 from rrl.data.image_sources import Item, Source, opened
 from rrl.data.image_splits import NAMED, RULE, SPLIT_NAMES, splits_of, write_index
 from rrl.data.pictures import Unreadable, conversions, upright
 from rrl.errors import UserError
+from rrl.job import Job
 from rrl.store.files import sha256_of_file
 
 
@@ -59,34 +57,22 @@ def leave_out(source: Source, unreadable: dict[str, dict[str, str]], policy: str
     }
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    command = Command("image_target", __doc__)
-    command.setting("--source", str, "folder, CSV or arrays below the data folder, or torchvision/<data set>")
-    command.setting("--fingerprint", str, "of the data that the config was written for")
-    command.setting("--unreadable", str, "stop or leave_out: what to do about images that cannot be used")
-    command.setting("--val-fraction", float, "of the images of each class")
-    command.setting("--test-fraction", float, "of the images of each class")
-    command.setting("--split-seed", int, "changes which images are drawn")
-    command.place("--data-root", Path, "folder of the data sets")
-    command.place("--threads", int, "images that are looked at at once")
-    command.place("--name", str, "name of the target")
-    command.place("--output", Path, "card to write; the index is written beside it")
-    arguments, job = command.parse(argv)
-
-    source = opened(arguments.source, arguments.data_root)
-    if source.fingerprint != arguments.fingerprint:
+def make(job: Job) -> None:
+    settings = job.settings.source
+    source = opened(settings.source, job.data_root)
+    if source.fingerprint != settings.fingerprint:
         raise UserError(
-            f"{source.name}: its fingerprint is {source.fingerprint}, the config says {arguments.fingerprint}: "
+            f"{source.name}: its fingerprint is {source.fingerprint}, the config says {settings.fingerprint}: "
             "files were added, removed or changed since; write the former into the config if you mean these files"
         )
-    converted, unreadable = look(source, arguments.threads)
-    parts = leave_out(source, unreadable, arguments.unreadable)
+    converted, unreadable = look(source, job.threads)
+    parts = leave_out(source, unreadable, settings.unreadable)
     try:
-        splits = splits_of(parts, arguments.val_fraction, arguments.test_fraction, arguments.split_seed)
+        splits = splits_of(parts, settings.val_fraction, settings.test_fraction, settings.split_seed)
     except UserError as error:
         raise UserError(f"{source.name}: {error}") from None
     classes = sorted({item.label for _, item in splits["train"]}, key=_numbers_by_size)
-    index = arguments.output.with_suffix(".csv")
+    index = job.output.with_suffix(".csv")
     write_index(index, splits, classes)
     facts = {
         "classes": len(classes),
@@ -99,12 +85,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     for kind, count in converted.items():
         print(f"{count} images: {kind}", file=sys.stderr)
-    job.write_card(arguments.output, f"targets/{arguments.name}", sha256_of_file(index), facts)
+    job.write_card(sha256_of_file(index), facts)
 
 
 def _numbers_by_size(label: str) -> tuple[int, str]:
     return (int(label), label) if label.isdecimal() else (-1, label)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 
 from rrl.bars import Bar
-from rrl.command import run
 from rrl.errors import UserError
 from rrl.heads.cached import Data
-from rrl.heads.probes import Picked, probe_command, write_probes
+from rrl.heads.probes import Picked, write_probes
 from rrl.heads.sgd import Selection
 from rrl.heads.sweep import EPSILON, Heads, evaluate
+from rrl.job import Job
 
 # Images of a slice. On a CPU a slice of 2048 features stays in its cache; on a GPU larger ones keep it busy.
 ROWS = {"cpu": 256, "cuda": 8192}
@@ -235,24 +235,16 @@ def select(heads: Heads, fits: list[Fit], data: dict[str, Data], rules: Sequence
     return picked
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    command = probe_command("lbfgs_probe", __doc__)
-    command.setting("--iterations", int, "of L-BFGS for each weight decay, at most")
-    command.setting("--tolerance", float, "fraction of the objective that may be left to its minimum, about")
-    arguments, job = command.parse(argv)
-    classes, iterations = arguments.representation.facts["classes"], arguments.iterations
+def probe(job: Job, started: float) -> None:
+    probe, classes = job.settings.probe, job.inputs[0].facts["classes"]
 
     def fit(images: Data, rules: list[str], data: dict[str, Data]) -> dict[str, Picked]:
         heads, fits = fit_heads(
-            images, classes, arguments.weight_decays, iterations, arguments.tolerance, arguments.batch_norm
+            images, classes, probe.weight_decays, probe.iterations, probe.tolerance, probe.batch_norm
         )
-        if cut := ", ".join(str(fit.weight_decay) for fit in fits if fit.iterations == iterations):
+        if cut := ", ".join(str(fit.weight_decay) for fit in fits if fit.iterations == probe.iterations):
             on = f"{len(images.labels)} images, {' and '.join(rules)}"
-            print(f"{on}: the most iterations, {iterations}, for weight decays {cut}", file=sys.stderr)
+            print(f"{on}: the most iterations, {probe.iterations}, for weight decays {cut}", file=sys.stderr)
         return select(heads, fits, data, rules)
 
-    write_probes(arguments, job, fit)
-
-
-if __name__ == "__main__":
-    run(main)
+    write_probes(job, fit, started)

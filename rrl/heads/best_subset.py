@@ -6,17 +6,13 @@ set on the way is picked. Probes are those of the stage `probe`; the selection r
 
 import json
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rrl.command import build, run
+from rrl.config.settings import HeadTraining
 from rrl.heads.cached import Data, read_data
-from rrl.heads.probes import probe_command
 from rrl.heads.sgd import (
-    HEAD_TRAINING_FLAGS,
-    HeadTraining,
     Selection,
     Setting,
     all_scores,
@@ -25,8 +21,8 @@ from rrl.heads.sgd import (
     train_heads,
 )
 from rrl.heads.sweep import BatchNorm
-from rrl.store.cards import Card
-from rrl.store.logits import write_logits
+from rrl.job import Card, Job
+from rrl.store.logits import logits_path, write_logits
 from rrl.store.record import Subject, entry, subject, write_record
 from rrl.training.device import multiply_by_onednn, prepare
 
@@ -97,23 +93,17 @@ def picked_subject(representation: Card, picked: set[str]) -> Subject:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    command = probe_command("best_subset", __doc__)
-    command.setting("--learning-rates", float, "base learning rates of the grid", many=True)
-    command.fields(HeadTraining, HEAD_TRAINING_FLAGS)
-    arguments, job = command.parse(argv)
-    started = time.monotonic()
-
-    device = prepare(arguments.threads, arguments.arithmetic)
+def probe(job: Job, started: float) -> None:
+    device = prepare(job.threads, job.settings.arithmetic)
     multiply_by_onednn(device)
-    representation, training = arguments.representation, build(HeadTraining, arguments)
+    (representation,), training = job.inputs, job.settings.probe
     data = read_data(representation, device)
     labels = {split: data[split].labels.cpu().numpy() for split in ("val", "test")}
-    settings = [Setting(rate, decay) for rate in arguments.learning_rates for decay in arguments.weight_decays]
+    settings = [Setting(rate, decay) for rate in training.learning_rates for decay in training.weight_decays]
     entries, scores, picked = [], {}, set()
-    for shots in arguments.shots:
+    for shots in job.settings.shots:
         images = images_of(data, shots, "heldout")
-        search = Search(representation, data, images, settings, training, arguments.batch_norm)
+        search = Search(representation, data, images, settings, training, training.batch_norm)
         members, selection, steps = search.run()
         selected = {"members": search.names(members), **search.found(selection)}
         result = all_scores(selection, {split: search.part(data[split], members) for split in labels})
@@ -121,10 +111,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         scores[f"{shots}/heldout"] = result
         picked |= set(selected["members"])
         print(f"shots {shots}: {json.dumps(selected)} top1 {entries[-1]['top1']:.4f}", file=sys.stderr)
-    digest = write_logits(arguments.logits, scores, labels)
-    about = picked_subject(representation, picked)
-    write_record(arguments.output, job, about, "linear_probe", entries, digest, started)
-
-
-if __name__ == "__main__":
-    run(main)
+    digest = write_logits(logits_path(job.output), scores, labels)
+    write_record(job, picked_subject(representation, picked), "linear_probe", entries, digest, started)
