@@ -26,12 +26,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
+from rrl.config.settings import STAGES
 from rrl.networks.architectures import build_trunk
 from tests.helpers.clones import CLONE, copy_clone, shared, snakemake
 from tests.helpers.paper_data import make_imagenet
 
-DECLARED = re.compile(r'ommand\("(\w+)", __doc__\)')  # Command, or probe_command
-STAGES = sorted({name for path in (CLONE / "rrl/stages").glob("*.py") for name in DECLARED.findall(path.read_text())})
 MAINS = [*STAGES, "download"]  # whose flags people type too
 CONFIG = Path("workflow/config/smoke.yaml")
 RESULTS = Path("results/smoke")
