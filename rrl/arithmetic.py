@@ -23,15 +23,6 @@ VARIABLES = {
     "OPENBLAS_CORETYPE": "Haswell",
 }
 
-# Stages whose results depend on how products and sums are rounded. The others select, copy, or add float64 numbers one
-# by one in a given order.
-STAGES = frozenset(
-    {
-        "pretrain", "distill", "random_network", "extract", "probe", "lbfgs_probe", "best_subset", "finetune",
-        "two_stage", "averaged_head", "similarity",
-    }
-)  # fmt: skip
-
 
 @cache
 def has_avx2() -> bool:
@@ -57,12 +48,12 @@ def check(stage: str, arithmetic: str, threads: int) -> None:
         present = ", ".join(f"{name} {os.environ.get(name) or 'not set'}" for name in wrong)
         words = shlex.join(f"{name}={value}" for name, value in VARIABLES.items())
         raise UserError(
-            f"rrl.stages.{stage}: found {present}; --arithmetic portable needs four variables before Python starts: put "
-            f"`env {words}` in front of the command"
+            f"rrl.stages.{stage}: found {present}; portable arithmetic needs four variables before Python starts: "
+            f"put `env {words}` in front of the command"
         )
     if threads != 1 or "LOCAL_RANK" in os.environ:  # which torchrun sets
         present = f"--threads {threads}" if threads != 1 else "several processes"
         raise UserError(
-            f"rrl.stages.{stage}: found {present}; --arithmetic portable computes by one thread of one process: call it "
-            "without torchrun, with --threads 1"
+            f"rrl.stages.{stage}: found {present}; portable arithmetic computes by one thread of one process: call "
+            "it without torchrun, with --threads 1"
         )

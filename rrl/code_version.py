@@ -1,7 +1,7 @@
 """The version of a job's code: a digest of what it computes, blind to comments, layout, messages, names and places.
 
-A module's digest is that of its syntax tree, in which an import of a module of rrl is replaced by that module's digest: a
-move or another name of a file changes nothing. Left out are PLUMBING, of which a test of golden bytes shows that it
+A module's digest is that of its syntax tree, in which an import of a module of rrl is replaced by that module's digest:
+a move or another name of a file changes nothing. Left out are PLUMBING, of which a test of golden bytes shows that it
 changes no result, and DECLARATIONS, whose values are settings. The version of a job has the module of its stage, and of
 the tables of architectures, data sets and solvers only the entries that its settings and inputs name: a new one reruns
 nobody else.
@@ -13,11 +13,13 @@ accepted_refactors.json. This module decides when a stage runs again and nothing
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from rrl.heads.solvers import SOLVERS
 
 PACKAGE = Path(__file__).parent
 ACCEPTED = "accepted_refactors.json"
@@ -44,12 +46,15 @@ def code_version(stage: str, parts: Iterable[Part] = ()) -> str:
 
 
 @cache
-def module_digest(module: str) -> str:
-    """Digest (12 hex digits) of a module of rrl and all that it imports, or the one that it was accepted as."""
-    own = hashlib.sha256(" ".join(_tokens(_tree(module), [])).encode())
-    own.update("\n".join(sorted(_imported(module))).encode())
-    digest = own.hexdigest()[:12]
-    return accepted_refactors().get(digest, digest)
+def module_digest(module: str, accepted: frozenset[tuple[str, str]] = frozenset()) -> str:
+    """Digest (12 hex digits) of a module of rrl and all that it imports, or the one that it was accepted as.
+
+    accepted : pairs of digests besides those of accepted_refactors.json.
+    """
+    words = [f"{module_digest(name, accepted)} {names}" for name, names in _imports(module)] + _foreign(module)
+    text = "\n".join([" ".join(_tokens(_tree(module), [])), *sorted(words)])
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return dict(accepted).get(digest) or accepted_refactors().get(digest, digest)
 
 
 @cache
@@ -59,14 +64,9 @@ def accepted_refactors() -> dict[str, str]:
     return accepted
 
 
-def modules_of(module: str) -> set[str]:
-    """A module and those that it imports, also by way of others, as far as they count."""
-    reached: set[str] = set()
-    waiting = {module}
-    while waiting:
-        reached |= waiting
-        waiting = {name for one in waiting for name, _ in _imports(one)} - reached
-    return reached
+def imports_of(module: str) -> set[str]:
+    """The modules that a module imports itself, as far as they count."""
+    return {name for name, _ in _imports(module)}
 
 
 @cache
@@ -80,13 +80,10 @@ def _path(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_name(f"{path.name}.py")
 
 
-def _imported(module: str) -> Iterator[str]:
-    """Each import of a module of rrl, by its digest; of each other one, the names."""
-    for name, words in _imports(module):
-        yield f"{module_digest(name)} {words}"
-    for node in ast.walk(_tree(module)):
-        if isinstance(node, ast.Import | ast.ImportFrom) and not _within(node):
-            yield ast.unparse(node)
+def _foreign(module: str) -> list[str]:
+    """The imports of other packages."""
+    nodes = [node for node in ast.walk(_tree(module)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return [ast.unparse(node) for node in nodes if not _within(node)]
 
 
 @cache
@@ -162,7 +159,7 @@ def _without_docstring(node: ast.AST, body: object) -> object:
 
 def parts_of(settings: Any, architectures: Iterable[str], datasets: Iterable[str] = ()) -> list[Part]:
     """What a job loads by name: the solver of a probe, architectures and data sets, its own and those of its inputs."""
-    parts = []
-    if getattr(settings, "arithmetic", "") == "portable":
-        parts.append(Part("arithmetic"))
+    parts = [Part("arithmetic")] if getattr(settings, "arithmetic", "") == "portable" else []
+    if hasattr(settings, "solver"):
+        parts.append(Part(SOLVERS[settings.solver].removeprefix("rrl.")))
     return parts

@@ -1,9 +1,9 @@
 """A job: its card, its key, and the command line that all stages share.
 
-A card is the small JSON file beside every artifact that says what made it, from what. Its `key` is a digest of all that
-was planned: stage, settings, code version and the keys of the inputs. The workflow computes the same key from the config
-alone, so a card that was made under another plan is recognised without running anything. Its `digest` is that of the
-artifact's content, so a large file that was altered is recognised by whoever reads it next.
+A card is the small JSON file beside every artifact that says what made it, from what. Its `key` is a digest of all
+that was planned: stage, settings, code version and the keys of the inputs. The workflow computes the same key from the
+config alone, so a card that was made under another plan is recognised without running anything. Its `digest` is that of
+the artifact's content, so a large file that was altered is recognised by whoever reads it next.
 
     python -m rrl.stages.probe --settings JSON --inputs CARD... --key KEY --output CARD --threads 1
 """

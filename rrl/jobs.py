@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from rrl.code_version import code_version, parts_of
+from rrl.code_version import Part, code_version, parts_of
 from rrl.config import schema, settings
 from rrl.config.names import Names, once, single_name
 from rrl.config.runs import Run
@@ -35,10 +35,15 @@ class Planned:
         return [name for job in networks for name in job.architectures]
 
     @cached_property
-    def code_version(self) -> str:
+    def parts(self) -> list[Part]:
+        """What it loads by name."""
         networks = [name for job in self.inputs if job.artifact.startswith("networks/") for name in job.architectures]
         datasets = [job.settings.source.dataset for job in self.inputs if job.stage == "target"]
-        return code_version(self.stage, parts_of(self.settings, networks, datasets))
+        return parts_of(self.settings, networks, datasets)
+
+    @cached_property
+    def code_version(self) -> str:
+        return code_version(self.stage, self.parts)
 
     @cached_property
     def keyed(self) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Accept a refactor: show that the code at a commit and the code here make the same bytes, and write that down.
 
 Both run the smoke experiment, which has every stage, each in a copy below .cache, with the config and the inputs of the
-code here. If all artifacts are equal, byte for byte, the digests of the changed stages get the versions of the old ones
-in rrl/accepted_refactors.json, so that no result reruns; commit that file with the refactor. Otherwise the
-first difference is shown. With --old-python the old code runs in another environment: what an upgrade of the libraries
-changes. Usage: make accept-refactor [OLD=commit] [OLD_PYTHON=path]
+code here. If all artifacts are equal, byte for byte, the digests of the changed modules stand for the old ones in
+rrl/accepted_refactors.json, a line each, so that no result reruns; commit that file with the refactor. Otherwise the
+first difference is shown. Modules that no job of the smoke experiment runs are never accepted. With --old-python the
+old code runs in another environment: what an upgrade of the libraries changes. Usage: make accept-refactor [OLD=commit]
+[OLD_PYTHON=path]
 """
 
 import argparse
@@ -26,10 +27,10 @@ import numpy as np
 import yaml
 from safetensors.numpy import load_file
 
-from rrl.code_version import ACCEPTED, PACKAGE, accepted_refactors, code_digest, code_version
-from rrl.job import run
+from rrl.code_version import ACCEPTED, PACKAGE, accepted_refactors, imports_of, module_digest
 from rrl.config.load import load_config
 from rrl.errors import UserError
+from rrl.job import run
 from rrl.jobs import Planned
 from rrl.plan import Plan
 from rrl.store.files import write_text
@@ -38,9 +39,10 @@ from tests.helpers.smoke import CONFIG, RESULTS, smoke_inputs
 
 CLONE = PACKAGE.parent
 LIBRARIES = "from importlib.metadata import distributions as d; print(sorted(f'{x.name} {x.version}' for x in d()))"
-VERSIONS = """import json, sys
-from rrl.code_version import code_version
-print(json.dumps([code_version(stage) for stage in sys.argv[1:]]))"""
+DIGESTS = """import json, sys
+from rrl.code_version import PACKAGE, module_digest
+there = [name for name in sys.argv[1:] if (PACKAGE / f"{name.replace('.', '/')}.py").exists()]
+print(json.dumps({name: module_digest(name) for name in there}))"""
 MISTAKES = """import sys, yaml
 from rrl.errors import UserError
 from rrl.config.load import load_config
@@ -195,11 +197,11 @@ def main(argv: list[str] | None = None) -> None:
 
     old_python, here = arguments.old_python.absolute(), Path(sys.executable)
     old, new = old_tree(arguments.old, old_python), new_tree()
-    names = sorted({job.stage for job in planned_jobs()})
-    if lacking := [name for name in names if not (old / f"rrl/{name}.py").exists()]:
-        raise UserError(f"{arguments.old} has no stage {', '.join(lacking)}: there is nothing to compare with")
-    old_versions = dict(zip(names, json.loads(python(old_python, old, "-c", VERSIONS, *names)), strict=True))
-    changed = {code_digest(name): old_versions[name] for name in names if code_version(name) != old_versions[name]}
+    modules = smoke_modules()
+    digests = json.loads(python(old_python, old, "-c", DIGESTS, *modules))
+    if not any(name.startswith("stages.") for name in digests):
+        raise UserError(f"{arguments.old} has other stages: there is nothing to compare with")
+    changed = newly_accepted(modules, digests)
     if not changed and old_python == here:
         print(f"No stage has another version than at {arguments.old}: nothing to accept.")
         return
@@ -211,8 +213,35 @@ def main(argv: list[str] | None = None) -> None:
     print(f"Equal, byte for byte: {len(artifacts(new / RESULTS))} files.")
     if changed:
         write_text(PACKAGE / ACCEPTED, table)
-        stages_changed = ", ".join(name for name in names if code_digest(name) in changed)
-        print(f"Accepted, in rrl/{ACCEPTED}, to be committed with the code: {stages_changed}.")
+        print(f"Accepted, in rrl/{ACCEPTED}, to be committed with the code: {len(changed)} modules.")
+
+
+def smoke_modules() -> list[str]:
+    """The modules that jobs of the smoke experiment run, each after those that it imports."""
+    ordered: list[str] = []
+
+    def add(module: str) -> None:
+        if module not in ordered:
+            for below in sorted(imports_of(module)):
+                add(below)
+            ordered.append(module)
+
+    for job in planned_jobs():
+        for module in [f"stages.{job.stage}", *(part.module for part in job.parts)]:
+            add(module)
+    return ordered
+
+
+def newly_accepted(modules: list[str], digests: dict[str, str]) -> dict[str, str]:
+    """Digest here -> digest in the old code, of the modules that differ from those of the same name there. One that
+    differs only in what it imports needs no entry."""
+    changed: dict[str, str] = {}
+    for module in modules:
+        module_digest.cache_clear()
+        digest = module_digest(module, frozenset(changed.items()))
+        if module in digests and digest != digests[module]:
+            changed[digest] = digests[module]
+    return changed
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from rrl.cli.progress import CURRENT, to_run_text
 from rrl.cli.show import short
 from rrl.cli.why import card_path, roots
 from rrl.config.load import load_plan, run_command
+from rrl.config.settings import Recipe, keyed, narrow
 from rrl.errors import UserError
 from rrl.job import run
 from rrl.jobs import Planned, behind
@@ -142,7 +143,7 @@ class Front:
 
     def table(self, name: str) -> dict[str, Any]:
         job = self.plan.table(name)
-        layout = job.settings["layout"]
+        layout = job.settings.layout
         blocks = [
             (rule, SELECTION_TEXT[rule], list(table_rows(self.artifacts, name, rule))) for rule in layout["selections"]
         ]
@@ -194,7 +195,7 @@ class Front:
             }
 
     def _recipe(self, name: str) -> str:
-        settings = self.plan.config.recipes[name].model_dump(exclude={"gpus"})
+        settings = keyed(narrow(Recipe, self.plan.config.recipes[name]))
         return ", ".join(f"{key.replace('_', ' ')} {short(value)}" for key, value in settings.items())
 
     def made(self) -> dict[str, Any]:

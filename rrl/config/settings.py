@@ -107,7 +107,7 @@ Schedule = Annotated[Constant | Step | Cosine | WarmupCosine, Field(discriminato
 
 @settings
 class PaddedCrop:
-    """Small grey images of the demo: (x / 255 - mean) / std; in training also a random crop after padding, and a flip."""
+    """Small grey images: (x / 255 - mean) / std; in training also a random crop after padding, and a flip."""
 
     mean: Number
     """Subtracted from pixels in [0, 1]."""
@@ -343,7 +343,7 @@ class LibraryModel:
 
 @settings
 class FirstStage:
-    """How networks were fine-tuned before their heads are averaged. Of networks that others fine-tuned learning_rate and
+    """How networks were fine-tuned before their heads are averaged. Where others fine-tuned them, learning_rate and
     epochs are None, and weight_decay is that of the second stage."""
 
     learning_rate: Positive | None
@@ -536,6 +536,7 @@ STAGES: dict[str, type[Stage]] = {
     "table": Table,
     "figure": Figure,
 }
+COMPUTING = frozenset(name for name, kind in STAGES.items() if issubclass(kind, Computing))
 
 
 def _has(value: Any, field: str) -> bool:

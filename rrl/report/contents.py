@@ -93,7 +93,7 @@ class ShownRow:
 def table_rows(artifacts: Artifacts, name: str, selection: str) -> Iterator[ShownRow]:
     """The rows of a table under one selection rule, from the records themselves."""
     table = artifacts.plan.config.tables[name]
-    layout = artifacts.plan.table(name).settings["layout"]
+    layout = artifacts.plan.table(name).settings.layout
     for row, planned in zip(table.rows, layout["rows"], strict=True):
         method = label(row.method, row.ensemble)
         cells = [
@@ -168,7 +168,7 @@ def _artifact(artifacts: Artifacts, job: Planned, pool: Pool, places: dict[str, 
     found: dict[str, Any] = {"place": places[job.artifact], "stage": pool.place(job.stage)}
     found |= {"inputs": [places[source.artifact] for source in job.inputs]}
     if state != CURRENT:
-        planned = {"settings": pool.place(job.settings), "code": pool.place(job.code_version)}
+        planned = {"settings": pool.place(job.keyed), "code": pool.place(job.code_version)}
         return found | {"state": state, "why": artifacts.reason(job)} | planned
     card = artifacts.card(job)
     about = entry_of(card)

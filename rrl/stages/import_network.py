@@ -1,7 +1,7 @@
 """Stage `import_network`: a network that others trained, as a network of this project.
 
-download : a checkpoint of another project, downloaded or put in place by hand. It must have the sha256 that it was pinned
-           with; one that was never used before is pinned now: trust on first use.
+download : a checkpoint of another project, downloaded or put in place by hand. It must have the sha256 that it was
+           pinned with; one that was never used before is pinned now: trust on first use.
 user     : a file of the user, in any format that is known.
 library  : the weights that timm or torchvision publish for a model; the library downloads and checks them.
 """
