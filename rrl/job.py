@@ -23,8 +23,11 @@ from typing import Any, NoReturn
 
 from rrl import arithmetic
 from rrl.code_version import code_version, parts_of
-from rrl.config.settings import STAGES, Stage, keyed, parse
+from rrl.config.settings import keyed, parse
 from rrl.errors import UserError
+from rrl.jobs import STAGES
+from rrl.jobs.planned import plan_key
+from rrl.jobs.stage import Stage
 from rrl.store.files import canonical_json, is_full, read_json, write_json
 
 FIELDS = {"artifact", "key", "stage", "settings", "code_version", "inputs", "digest", "facts"}
@@ -36,12 +39,6 @@ PLACES = {
     "gpus": (int, "GPUs to share the training at most, a process each; fewer are used where fewer are given"),
     "keep": (str, "card of the network to write, weights beside it; empty: the weights are not kept"),
 }
-
-
-def plan_key(stage: str, settings: dict[str, Any], code_version: str, input_keys: Sequence[str]) -> str:
-    """Digest (16 hex digits) of what is planned; equal in the workflow and in the stage."""
-    plan = {"stage": stage, "settings": settings, "code_version": code_version, "inputs": list(input_keys)}
-    return hashlib.sha256(canonical_json(plan).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """What the names of a config stand for: its networks, representations, runs of fine-tuning, and cells of tables."""
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
+from rrl.config.once import once
 from rrl.config.references import OTHERS, probes_of, window_starts
 from rrl.config.runs import Run, setting_name
 from rrl.config.schema import (
@@ -30,22 +31,6 @@ from rrl.config.settings import LbfgsProbe
 from rrl.config.transfers import OF_NETWORKS, transfer_name
 from rrl.networks.checkpoints import checkpoints
 from rrl.store.members import Member
-
-Question = ParamSpec("Question")
-Answer = TypeVar("Answer")
-
-
-def once(method: Callable[Concatenate[Any, Question], Answer]) -> Callable[Concatenate[Any, Question], Answer]:
-    """The answer is remembered: a network is behind hundreds of records, and every job of a cluster reads the plan."""
-
-    def asked(plan: Any, /, *of: Question.args, **named: Question.kwargs) -> Answer:
-        question = (method.__name__, *of, *named.items())
-        if question not in plan.answers:
-            plan.answers[question] = method(plan, *of, **named)
-        answer: Answer = plan.answers[question]
-        return answer
-
-    return asked
 
 
 class Names:
@@ -162,7 +147,7 @@ class Names:
                 for seed in self.config.networks[name].seeds:
                     network = f"{name}-s{seed}"
                     members[network] = [Member(network, (start, stop)) for start, stop in entry.columns]
-                    members |= {single_name(member): [member] for member in members[network]}
+                    members |= {member.alone: [member] for member in members[network]}
             elif isinstance(entry, Members | BestSubset):
                 names = entry.members if isinstance(entry, Members) else entry.best_subset_of
                 members[name] = [Member(network, None) for network in names]
@@ -348,8 +333,3 @@ def whole(members: list[Member]) -> bool:
 def several(members: list[Member]) -> bool:
     """Whether a representation is of two or more whole networks."""
     return len(members) > 1 and whole(members)
-
-
-def single_name(member: Member) -> str:
-    """`erm-s0`; `wide2-s0.0-32` for columns 0 to 31."""
-    return member.network if member.columns is None else f"{member.network}.{member.columns[0]}-{member.columns[1]}"

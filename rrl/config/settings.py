@@ -10,7 +10,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, dataclass_transform, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform, get_type_hints
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 
@@ -149,7 +149,7 @@ class Photographs:
 
 Transform = Annotated[
     Annotated[PaddedCrop, Tag("PaddedCrop")] | Annotated[Photographs, Tag("Photographs")],
-    Discriminator(lambda value: "PaddedCrop" if _has(value, "pad") else "Photographs"),
+    Discriminator(lambda value: "PaddedCrop" if has(value, "pad") else "Photographs"),
 ]
 
 Precision = Annotated[
@@ -353,193 +353,7 @@ class FirstStage:
     shots: Shots
 
 
-# The settings of each stage.
-
-
-@settings
-class Stage:
-    """needs : roots and numbers of the command line besides the settings, which decide no result.
-    depth : parts of the artifact's name, the folder below the results root included.
-    """
-
-    needs: ClassVar[tuple[str, ...]] = ()
-    depth: ClassVar[int] = 2
-
-
-@settings
-class Computing(Stage):
-    """Stages whose results depend on how products and sums are rounded. The others select, copy, or add float64 numbers
-    one by one in a given order."""
-
-    arithmetic: Literal["portable", "native"]
-    """portable: the same bytes on every processor with AVX2; or native."""
-
-
-@settings
-class Target(Stage):
-    needs = ("data_root",)
-    source: Annotated[DemoSource | PaperSource | ImageSource, Field(discriminator="dataset")]
-    pins: dict[str, str]
-    """sha256 of each file that is fetched."""
-
-
-@settings
-class ImportNetwork(Stage):
-    needs = ("file",)
-    source: Annotated[CheckpointFile | UserFile | LibraryModel, Field(discriminator="origin")]
-
-
-@settings
-class Pretrain(Computing):
-    needs = ("data_root", "gpus")
-    arch: Architecture
-    seed: Seed
-    """Of initialisation, batch order and augmentation."""
-    recipe: Recipe
-    transform: Transform
-
-
-@settings
-class Distill(Computing):
-    needs = ("data_root", "gpus")
-    arch: Architecture
-    """Of the student."""
-    seed: Seed
-    """Of initialisation and batch order."""
-    temperature: Positive
-    """T that logits are divided by."""
-    recipe: Recipe
-    transform: Transform
-
-
-@settings
-class RandomNetwork(Computing):
-    needs = ("data_root",)
-    arch: Architecture
-    seed: Seed
-    """Of initialisation."""
-    batch_size: BatchSize
-    """Images of a forward pass."""
-    transform: Transform
-
-
-@settings
-class Extract(Computing):
-    depth = 3
-    needs = ("data_root",)
-    transform: Transform
-    features: Features
-
-
-@settings
-class Represent(Stage):
-    depth = 3
-    members: list[str]
-    """network or network[start:stop], in order."""
-
-
-@settings
-class LinearProbe(Computing):
-    depth = 4
-    solver: Literal["sgd", "lbfgs", "best_subset"]
-    """A module of rrl/heads each; best_subset searches by SGD."""
-    shots: Distinct[Shots]
-    """Training images per class, each a probe of its own, or all."""
-    probe: Annotated[
-        Annotated[Probe, Tag("Probe")] | Annotated[LbfgsProbe, Tag("LbfgsProbe")],
-        Discriminator(lambda value: "LbfgsProbe" if _has(value, "iterations") else "Probe"),
-    ]
-
-
-@settings
-class Finetune(Computing):
-    needs = ("data_root", "gpus", "keep")
-    selection: Selection
-    shots: Shots
-    seed: Seed
-    """With the networks' seeds: of the initial head, batch order and augmentation."""
-    steps_per_epoch: CountOrNone
-    """0 for one pass over the images."""
-    evaluation_batch_size: Count
-    """Images of a forward pass in evaluation."""
-    recipe: Recipe
-    transform: Transform
-
-
-@settings
-class Merge(Stage):
-    depth = 4
-
-
-@settings
-class Ensemble(Stage):
-    depth = 4
-
-
-@settings
-class AveragedHead(Computing):
-    depth = 4
-    stage_one: list[FirstStage]
-    """Of each representation: how its networks were fine-tuned."""
-
-
-@settings
-class TwoStage(Computing):
-    depth = 4
-    stage_one: list[FirstStage]
-    """Of each representation: how its networks were fine-tuned."""
-    heads: HeadGrid
-    """The second stage."""
-
-
-@settings
-class Similarity(Computing):
-    depth = 3
-
-
-@settings
-class Collect(Stage):
-    depth = 1
-    methods: dict[str, str]
-    """The method of each {representation}/{transfer}."""
-
-
-@settings
-class Table(Stage):
-    depth = 1
-    layout: dict[str, Any]
-    """Caption, selections, columns and rows: everything that is shown, by name."""
-
-
-@settings
-class Figure(Stage):
-    layout: dict[str, Any]
-    """Kind, caption, and what the kind's module draws."""
-
-
-STAGES: dict[str, type[Stage]] = {
-    "target": Target,
-    "import_network": ImportNetwork,
-    "pretrain": Pretrain,
-    "distill": Distill,
-    "random_network": RandomNetwork,
-    "extract": Extract,
-    "represent": Represent,
-    "probe": LinearProbe,
-    "finetune": Finetune,
-    "merge": Merge,
-    "ensemble": Ensemble,
-    "averaged_head": AveragedHead,
-    "two_stage": TwoStage,
-    "similarity": Similarity,
-    "collect": Collect,
-    "table": Table,
-    "figure": Figure,
-}
-COMPUTING = frozenset(name for name, kind in STAGES.items() if issubclass(kind, Computing))
-
-
-def _has(value: Any, field: str) -> bool:
+def has(value: Any, field: str) -> bool:
     return field in value if isinstance(value, dict) else hasattr(value, field)
 
 

@@ -15,6 +15,11 @@ class Member:
     def __str__(self) -> str:
         return self.network if self.columns is None else f"{self.network}[{self.columns[0]}:{self.columns[1]}]"
 
+    @property
+    def alone(self) -> str:
+        """The name of the representation of this member: `erm-s0`; `wide2-s0.0-32` for columns 0 to 31."""
+        return self.network if self.columns is None else f"{self.network}.{self.columns[0]}-{self.columns[1]}"
+
 
 def parse_member(text: str) -> Member:
     network, bracket, columns = text.partition("[")

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from rrl.arithmetic import NATIVE
-from rrl.config.settings import STAGES, Computing, dump
+from rrl.config.settings import dump
+from rrl.jobs import STAGES
+from rrl.jobs.stage import Computing
 from rrl.job import Card, Job, read_card
 from tests.helpers.clones import CLONE
 

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from rrl.config.settings import STAGES
+from rrl.jobs import STAGES
 from rrl.networks.architectures import build_trunk
 from tests.helpers.clones import CLONE, copy_clone, shared, snakemake
 from tests.helpers.paper_data import make_imagenet

@@ -20,7 +20,8 @@ from rrl.config.load import load_config
 from rrl.errors import UserError
 from rrl.store.members import SPLITS
 from rrl.plan import Plan
-from rrl.config.settings import STAGES, CheckpointFile, DemoSource, ImageSource, LibraryModel, PaperSource, UserFile, dump
+from rrl.jobs import STAGES
+from rrl.config.settings import CheckpointFile, DemoSource, ImageSource, LibraryModel, PaperSource, UserFile, dump
 from rrl.store.files import write_text
 from rrl.cli.why import card_path, stale
 from snakemake.logging import logger
