@@ -77,11 +77,11 @@ class Bar:
     def _line(self, now: float) -> str:
         rate = (self.done - self.before) / max(now - self.started, 1e-9)  # per second
         if self.unit == "B":
-            of = f" of {self.total / 1e6:,.0f}" if self.total else ""
-            text = f"{self.what}: {self.done / 1e6:,.0f}{of} MB, {rate / 1e6:,.1f} MB/s"
+            whole = f" of {self.total / 1e6:,.0f}" if self.total else ""
+            text = f"{self.what}: {self.done / 1e6:,.0f}{whole} MB, {rate / 1e6:,.1f} MB/s"
         else:
-            of = f" of {self.total:,}" if self.total else ""
-            text = f"{self.what}: {self.done:,}{of} {self.unit}s, {_rate_text(rate)} {self.unit}s/s"
+            whole = f" of {self.total:,}" if self.total else ""
+            text = f"{self.what}: {self.done:,}{whole} {self.unit}s, {_rate_text(rate)} {self.unit}s/s"
         return f"{text}, {duration((self.total - self.done) / rate)} left" if self.total and rate else text
 
 

@@ -71,17 +71,20 @@ def column_label(column: dict[str, Any]) -> str:
 def top1_of(records: Sequence[Card]) -> dict[tuple[str, str, str, str, str], tuple[float, int]]:
     """(target, shots, representation, transfer as in the record's name, selection) -> top-1, a fraction, and the
     number of test images."""
-    found = {}
+    accuracies = {}
     for record in records:
         _, target, representation, transfer = record.artifact.split("/")
         for row in rows(record):
-            found[target, str(row["shots"]), representation, transfer, row["selection"]] = row["top1"], row["n_test"]
-    return found
+            accuracies[target, str(row["shots"]), representation, transfer, row["selection"]] = (
+                row["top1"],
+                row["n_test"],
+            )
+    return accuracies
 
 
 def summarise(layout: dict[str, Any], records: Sequence[Card]) -> list[Cell]:
     """Every cell of every row, in the order of the layout and once per selection rule; blank ones left out."""
-    found = top1_of(records)
+    accuracies = top1_of(records)
     parameters = {record.facts["representation"]: record.facts["parameters"] for record in records}
     cells = []
     for selection in layout["selections"]:
@@ -91,8 +94,8 @@ def summarise(layout: dict[str, Any], records: Sequence[Card]) -> list[Cell]:
                 if transfer is None:
                     continue
                 where = column["target"], str(column["shots"])
-                top1 = [100 * found[*where, name, transfer, selection][0] for name in names]
-                _, images = found[*where, names[0], transfer, selection]
+                top1 = [100 * accuracies[*where, name, transfer, selection][0] for name in names]
+                _, images = accuracies[*where, names[0], transfer, selection]
                 mean = statistics.fmean(top1)
                 low, high = interval(mean / 100, images)
                 cells.append(

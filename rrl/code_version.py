@@ -105,12 +105,12 @@ def _within(node: ast.Import | ast.ImportFrom) -> list[tuple[str, str]]:
     if node.module is None or f"{node.module}.".partition(".")[0] != "rrl":
         return []
     package = node.module[4:]
-    found = []
+    imported = []
     for alias in node.names:
         below = f"{package}.{alias.name}".lstrip(".")
         is_module = _path(below).exists()
-        found.append((below if is_module else package, "" if is_module else f"{alias.name} {alias.asname or ''}"))
-    return found
+        imported.append((below if is_module else package, "" if is_module else f"{alias.name} {alias.asname or ''}"))
+    return imported
 
 
 def _tokens(node: object, words: list[str]) -> list[str]:

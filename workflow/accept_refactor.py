@@ -165,12 +165,12 @@ def values(path: Path) -> Iterator[tuple[str, Any]]:
         case ".safetensors":
             yield from sorted(load_file(path).items())
         case ".h5":
-            found: list[tuple[str, Any]] = []
+            items: list[tuple[str, Any]] = []
             with h5py.File(path) as file:
                 file.visititems(
-                    lambda name, item: found.append((name, item[...])) if isinstance(item, h5py.Dataset) else None
+                    lambda name, item: items.append((name, item[...])) if isinstance(item, h5py.Dataset) else None
                 )
-                yield from found
+                yield from items
                 yield from sorted(file.attrs.items())
         case ".png":
             yield "picture", np.frombuffer(path.read_bytes(), np.uint8)
@@ -208,8 +208,8 @@ def main(argv: list[str] | None = None) -> None:
     table = json.dumps(accepted_refactors() | changed, sort_keys=True, indent=1) + "\n"
     write_text(new / "rrl" / ACCEPTED, table)
     print(f"Running {CONFIG} with the code of {arguments.old}, then with the code here ...")
-    if found := first_difference(run_smoke(old_python, old), run_smoke(here, new)):
-        raise UserError(f"not accepted, as results differ. The first difference: {found}")
+    if items := first_difference(run_smoke(old_python, old), run_smoke(here, new)):
+        raise UserError(f"not accepted, as results differ. The first difference: {items}")
     print(f"Equal, byte for byte: {len(artifacts(new / RESULTS))} files.")
     if changed:
         write_text(PACKAGE / ACCEPTED, table)

@@ -82,26 +82,26 @@ def read(path: Path) -> dict[Key, PaperValue]:
 def _value(row: list[str], place: str) -> PaperValue:
     if len(row) != len(COLUMNS):
         raise UserError(f"{place}: found {len(row)} fields; allowed are {len(COLUMNS)}: {','.join(COLUMNS)}")
-    of = dict(zip(COLUMNS, row, strict=True))
+    fields = dict(zip(COLUMNS, row, strict=True))
     for column, names in (("table", [*map(str, TABLES)]), ("target", TARGETS), ("transfer", TRANSFERS)):
-        _one_of(of[column], names, f"{place}: {column}")
+        _one_of(fields[column], names, f"{place}: {column}")
     for column in ("method", "source", "line"):
-        if not of[column]:
+        if not fields[column]:
             raise UserError(f"{place}: {column}: found nothing; allowed is a text")
-    if of["method"].endswith("^sub"):
-        raise UserError(f"{place}: method: found {of['method']!r}; allowed is a name without ^sub, see transfer")
+    if fields["method"].endswith("^sub"):
+        raise UserError(f"{place}: method: found {fields['method']!r}; allowed is a name without ^sub, see transfer")
     return PaperValue(
-        table=int(of["table"]),
-        method=of["method"],
-        target=of["target"],
-        transfer=of["transfer"],
-        top1=_percent(of["top1"], f"{place}: top1"),
-        std=_percent(of["std"], f"{place}: std") if of["std"] else None,
-        reading_error=_percent(of["reading_error"], f"{place}: reading_error"),
-        rounding=_percent(of["rounding"], f"{place}: rounding"),
-        source=of["source"],
-        line=of["line"],
-        excluded=of["excluded"],
+        table=int(fields["table"]),
+        method=fields["method"],
+        target=fields["target"],
+        transfer=fields["transfer"],
+        top1=_percent(fields["top1"], f"{place}: top1"),
+        std=_percent(fields["std"], f"{place}: std") if fields["std"] else None,
+        reading_error=_percent(fields["reading_error"], f"{place}: reading_error"),
+        rounding=_percent(fields["rounding"], f"{place}: rounding"),
+        source=fields["source"],
+        line=fields["line"],
+        excluded=fields["excluded"],
     )
 
 

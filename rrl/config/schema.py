@@ -503,8 +503,8 @@ class Claim(Strict):
 def _kind_of_representation(value: Any) -> str:
     """By the key that only this kind has, misspelt or not."""
     kinds = {"columns": "Columns", "members": "Members", "best_subset_of": "BestSubset"}
-    found = [str(key) for key in value if key not in Concatenation.model_fields] if isinstance(value, dict) else []
-    near = [match for key in found for match in difflib.get_close_matches(key, kinds, n=1, cutoff=0.8)]
+    keys = [str(key) for key in value if key not in Concatenation.model_fields] if isinstance(value, dict) else []
+    near = [match for key in keys for match in difflib.get_close_matches(key, kinds, n=1, cutoff=0.8)]
     return next((kind for key, kind in kinds.items() if key in near), "Concatenation")
 
 
@@ -512,8 +512,8 @@ def _kind_of_probe(value: Any) -> str:
     """By a key that only this kind has, misspelt or not."""
     of_sgd = {field.name for field in fields(Probe)}
     only = [field.name for field in fields(LbfgsProbe) if field.name not in of_sgd]
-    found = [str(key)[:100] for key in value if key not in of_sgd] if isinstance(value, dict) else []
-    near = any(difflib.get_close_matches(key, only, n=1, cutoff=0.8) for key in found)
+    keys = [str(key)[:100] for key in value if key not in of_sgd] if isinstance(value, dict) else []
+    near = any(difflib.get_close_matches(key, only, n=1, cutoff=0.8) for key in keys)
     return "LbfgsProbe" if near else "Probe"
 
 

@@ -50,14 +50,14 @@ def steps(series: dict[str, Any], panel: dict[str, Any], selection: str, gains: 
     result = []
     pairs = itertools.pairwise(zip(series["transfers"], series["networks"], strict=True))
     for ((transfer_before, few), (transfer, many)), names in zip(pairs, series["pairs"], strict=True):
-        found = []
+        every = []
         for before, after in names:
             where = f"records/{panel['target']}"
-            of = gains.gain(
+            step = gains.gain(
                 f"{where}/{after}/{transfer}", f"{where}/{before}/{transfer_before}", panel["shots"], selection
             )
-            found.append({"from": few, "to": many, "before": before, "after": after, **of})
-        result.append(found)
+            every.append({"from": few, "to": many, "before": before, "after": after, **step})
+        result.append(every)
     return result
 
 
@@ -67,17 +67,17 @@ def draw(layout: dict[str, Any], records: Sequence[Card]) -> tuple[Figure, list[
     drawn: list[dict[str, Any]] = []
 
     def draw_panel(axes: Axes, row: dict[str, Any], panel: dict[str, Any]) -> None:
-        found = [steps(series, panel, layout["selection"], gains) for series in row["series"]]
-        names = list(dict.fromkeys((of[0]["from"], of[0]["to"]) for shown in found for of in shown))
-        most = [max(len(of) for of in shown) for shown in found]  # markers side by side, of each series
+        every = [steps(series, panel, layout["selection"], gains) for series in row["series"]]
+        names = list(dict.fromkeys((step[0]["from"], step[0]["to"]) for shown in every for step in shown))
+        most = [max(len(step) for step in shown) for shown in every]  # markers side by side, of each series
         axes.axhline(0, color="0.4", linewidth=0.8)
-        for number, (series, shown) in enumerate(zip(row["series"], found, strict=True)):
+        for number, (series, shown) in enumerate(zip(row["series"], every, strict=True)):
             first = (sum(most[:number]) + 0.5 * number) / (sum(most) + 0.5 * len(most)) * WIDTH - WIDTH / 2
             apart = WIDTH / (sum(most) + 0.5 * len(most))
-            places = [names.index((of[0]["from"], of[0]["to"])) + first for of in shown]
+            places = [names.index((step[0]["from"], step[0]["to"])) + first for step in shown]
             draw_series(axes, number, series, shown, places, apart)
-            about = {"title": row["title"], **panel, "series": series["label"]}
-            drawn.extend({**about, **point} for of in shown for point in of)
+            labels = {"title": row["title"], **panel, "series": series["label"]}
+            drawn.extend({**labels, **point} for step in shown for point in step)
         axes.set_xticks(range(len(names)), [f"{few} → {many}" for few, many in names])
         axes.set_xlim(-0.5, len(names) - 0.5)
         for border in range(1, len(names)):
@@ -99,18 +99,18 @@ def draw_series(
     """places : where the first marker of each step is; the others are `apart`."""
     colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
     fill = "white" if series["ensemble"] else colour
-    middles = [place + apart * (len(of) - 1) / 2 for place, of in zip(places, shown, strict=True)]
-    means = [statistics.fmean(point["gain"] for point in of) for of in shown]
+    middles = [place + apart * (len(step) - 1) / 2 for place, step in zip(places, shown, strict=True)]
+    means = [statistics.fmean(point["gain"] for point in step) for step in shown]
     axes.plot(middles, means, color=colour, linewidth=1.0, linestyle="--" if series["ensemble"] else "-", alpha=0.6)
     points = [
-        (place + apart * k, of) for place, all_of in zip(places, shown, strict=True) for k, of in enumerate(all_of)
+        (place + apart * k, step) for place, all_of in zip(places, shown, strict=True) for k, step in enumerate(all_of)
     ]
     axes.errorbar(
         [at for at, _ in points],
-        [of["gain"] for _, of in points],
+        [step["gain"] for _, step in points],
         yerr=[
-            [of["gain"] - of["interval"][0] for _, of in points],
-            [of["interval"][1] - of["gain"] for _, of in points],
+            [step["gain"] - step["interval"][0] for _, step in points],
+            [step["interval"][1] - step["gain"] for _, step in points],
         ],
         label=series["label"],
         color=colour,

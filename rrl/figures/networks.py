@@ -28,12 +28,12 @@ def points(
     series: dict[str, Any], panel: dict[str, Any], selection: str, records: Sequence[Card]
 ) -> list[dict[str, Any]]:
     """Of each group: networks, top1 of each representation by name, their mean, and its interval; percent."""
-    found = top1_of(records)
+    accuracies = top1_of(records)
     where = panel["target"], str(panel["shots"])
     result = []
     for names, transfer, count in zip(series["groups"], series["transfers"], series["networks"], strict=True):
-        top1 = {name: 100 * found[*where, name, transfer, selection][0] for name in names}
-        images = found[*where, names[0], transfer, selection][1]
+        top1 = {name: 100 * accuracies[*where, name, transfer, selection][0] for name in names}
+        images = accuracies[*where, names[0], transfer, selection][1]
         mean = statistics.fmean(top1.values())
         low, high = interval(mean / 100, images)
         result.append(
@@ -58,8 +58,8 @@ def draw(layout: dict[str, Any], records: Sequence[Card]) -> tuple[Figure, list[
                 draw_paper(axes, series, shown, series["paper"][row["panels"].index(panel)], colour)
             else:
                 axes.axhline(shown[0]["mean"], label=series["label"], color=colour, linewidth=1.2, linestyle="-.")
-            about = {"title": row["title"], **panel, "series": series["label"]}
-            drawn.extend({**about, **point} for point in shown)
+            labels = {"title": row["title"], **panel, "series": series["label"]}
+            drawn.extend({**labels, **point} for point in shown)
         axes.set_xticks(ticks)
 
     note = NOTE + of_spread(layout, "Windows")

@@ -22,12 +22,12 @@ def points(
     series: dict[str, Any], panel: dict[str, Any], selection: str, records: Sequence[Card]
 ) -> list[tuple[int, float, float]]:
     """(parameters, mean, std) of each group in percent; std is 0 where there is one representation."""
-    found = top1_of(records)
+    accuracies = top1_of(records)
     parameters = {record.facts["representation"]: record.facts["parameters"] for record in records}
     where = panel["target"], str(panel["shots"])
     result = []
     for names, transfer in zip(series["groups"], series["transfers"], strict=True):
-        top1 = [100 * found[*where, name, transfer, selection][0] for name in names]
+        top1 = [100 * accuracies[*where, name, transfer, selection][0] for name in names]
         spread = statistics.stdev(top1) if len(top1) > 1 else 0.0
         result.append((parameters[names[0]], statistics.fmean(top1), spread))
     return result
@@ -71,8 +71,8 @@ def draw(layout: dict[str, Any], records: Sequence[Card]) -> tuple[Figure, list[
                 capsize=2.5,
                 elinewidth=0.9,
             )
-            about = {"title": row["title"], **panel, "series": series["label"]}
-            drawn.extend({**about, "parameters": at, "top1": mean, "std": std} for at, mean, std in shown)
+            labels = {"title": row["title"], **panel, "series": series["label"]}
+            drawn.extend({**labels, "parameters": at, "top1": mean, "std": std} for at, mean, std in shown)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))

@@ -59,14 +59,14 @@ class Planned:
 
 def behind(jobs: Iterable[Planned]) -> list[Planned]:
     """All jobs that some jobs need, each behind its inputs, and these themselves."""
-    found: dict[str, Planned] = {}
+    ordered: dict[str, Planned] = {}
 
     def add(job: Planned) -> None:
-        if job.artifact not in found:
+        if job.artifact not in ordered:
             for source in job.inputs:
                 add(source)
-            found[job.artifact] = job
+            ordered[job.artifact] = job
 
     for job in jobs:
         add(job)
-    return list(found.values())
+    return list(ordered.values())

@@ -36,32 +36,32 @@ class Figure(Stage):
 
 class TableJobs(RecordJobs):
     def table(self, table: str) -> Planned:
-        of = self.config.tables[table]
+        entry = self.config.tables[table]
         rows = [
             {
                 "method": row.method,
                 "ensemble": row.ensemble,
-                "representations": self.shown(of, row.group),
-                "transfers": [self.cell(row, column) for column in of.columns],
-                "paper": [self.paper(of, row, column) for column in of.columns],
+                "representations": self.shown(entry, row.group),
+                "transfers": [self.cell(row, column) for column in entry.columns],
+                "paper": [self.paper(entry, row, column) for column in entry.columns],
                 "architecture": self.architecture(self.groups[row.group][0]),
                 "spread": self.spread(row.group),
             }
-            for row in of.rows
+            for row in entry.rows
         ]
         layout = {
-            "caption": of.caption,
-            "selections": of.selections,
+            "caption": entry.caption,
+            "selections": entry.selections,
             "grid": self.config.grid,
             "views": self.config.features.views,
-            "columns": [column.model_dump() for column in of.columns],
+            "columns": [column.model_dump() for column in entry.columns],
             "rows": rows,
         }
         from rrl.caveats import of_val  # which stages need not load
 
-        if known := self._known_val(of):
+        if known := self._known_val(entry):
             layout["remarks"] = [of_val(known)]
-        return self._job("table", table, *self.cells(of), layout=layout)
+        return self._job("table", table, *self.cells(entry), layout=layout)
 
     def _known_val(self, table: TableEntry) -> list[str]:
         """The methods of a table whose networks were trained on images that the rule heldout picks on."""
@@ -98,12 +98,12 @@ class TableJobs(RecordJobs):
         return [self.record(*cell) for cell in cells]
 
     def figure(self, figure: str) -> Planned:
-        of = self.config.figures[figure]
-        if of.kind == "similarity":
-            return self._similarity_figure(figure, of)
+        entry = self.config.figures[figure]
+        if entry.kind == "similarity":
+            return self._similarity_figure(figure, entry)
         records: dict[str, Planned] = {}
         rows = []
-        for row in of.rows:
+        for row in entry.rows:
             shown = []
             for series in row.series:
                 groups = [self.shown(self.config.tables[row.table], group) for group in series.groups]
@@ -113,32 +113,38 @@ class TableJobs(RecordJobs):
                         for name in names:
                             job = self.record(panel.target, name, transfer)
                             records[job.artifact] = job
-                about: dict[str, Any] = {"label": series.label, "ensemble": series.ensemble, "transfers": transfers}
-                about |= {"groups": groups, "networks": [self.networks_in(names[0]) for names in groups]}
-                if of.kind == "gains":
-                    about |= {"pairs": [[list(pair) for pair in pairs] for pairs in self.gains(groups)]}
+                marks: dict[str, Any] = {"label": series.label, "ensemble": series.ensemble, "transfers": transfers}
+                marks |= {"groups": groups, "networks": [self.networks_in(names[0]) for names in groups]}
+                if entry.kind == "gains":
+                    marks |= {"pairs": [[list(pair) for pair in pairs] for pairs in self.gains(groups)]}
                 else:
-                    about |= {"paper": [self._paper_points(row.table, panel, series) for panel in row.panels]}
-                shown.append(about)
+                    marks |= {"paper": [self._paper_points(row.table, panel, series) for panel in row.panels]}
+                shown.append(marks)
             rows.append({"title": row.title, "panels": [panel.model_dump() for panel in row.panels], "series": shown})
-        drawn = [group for row in of.rows for series in row.series for group in series.groups]
+        drawn = [group for row in entry.rows for series in row.series for group in series.groups]
         overlap = any(self.spread(group) == "windows" for group in drawn)
-        layout = {"kind": of.kind, "caption": of.caption, "selection": of.selection, "overlap": overlap, "rows": rows}
+        layout = {
+            "kind": entry.kind,
+            "caption": entry.caption,
+            "selection": entry.selection,
+            "overlap": overlap,
+            "rows": rows,
+        }
         return self._job("figure", f"figures/{figure}", *records.values(), layout=layout)
 
     def _paper_points(self, table: str, panel: Panel, series: Series) -> list[float | None]:
         """The paper's value, in percent, of each group of a series."""
-        of = self.config.tables[table]
+        entry = self.config.tables[table]
         place = series.transfer, panel.target, panel.shots
-        column = next(one for one in of.columns if (one.transfer, one.target, one.shots) == place)
-        rows = {(row.group, row.ensemble): row for row in of.rows}
-        values = [self.paper(of, rows[group, self.separate(series, group)], column) for group in series.groups]
+        column = next(one for one in entry.columns if (one.transfer, one.target, one.shots) == place)
+        rows = {(row.group, row.ensemble): row for row in entry.rows}
+        values = [self.paper(entry, rows[group, self.separate(series, group)], column) for group in series.groups]
         return [None if value is None else value["top1"] for value in values]
 
-    def _similarity_figure(self, figure: str, of: SimilarityFigure) -> Planned:
+    def _similarity_figure(self, figure: str, entry: SimilarityFigure) -> Planned:
         panels = []
-        for target in of.targets:
-            groups = [group for group in of.groups if self.compared(target, group)]
+        for target in entry.targets:
+            groups = [group for group in entry.groups if self.compared(target, group)]
             panels.append(
                 {
                     "target": target,
@@ -146,8 +152,8 @@ class TableJobs(RecordJobs):
                     "groups": [len(group.seeds) for group in groups],
                 }
             )
-        layout = {"kind": of.kind, "caption": of.caption, "panels": panels}
-        similarities = [self.similarity(target, figure) for target in of.targets]
+        layout = {"kind": entry.kind, "caption": entry.caption, "panels": panels}
+        similarities = [self.similarity(target, figure) for target in entry.targets]
         return self._job("figure", f"figures/{figure}", *similarities, layout=layout)
 
     def collection(self) -> Planned:

@@ -72,11 +72,11 @@ def check_teachers(target: Card, features: Sequence[Card], networks: Sequence[Ca
         raise UserError(f"--inputs: found features of {names}; needed are, in this order, those of {needed}")
     for card, network in zip(features, networks, strict=True):
         if [source["digest"] for source in card.inputs] != [target.digest, network.digest]:
-            about = f"not of the {target.artifact} or not of the {network.artifact} that were given"
-            raise UserError(f"{card.path}: {about}; {remake(card.path)}")
+            mismatch = f"not of the {target.artifact} or not of the {network.artifact} that were given"
+            raise UserError(f"{card.path}: {mismatch}; {remake(card.path)}")
         if card.settings["transform"] != transform:
-            found, planned = (json.dumps(of, sort_keys=True) for of in (card.settings["transform"], transform))
-            raise UserError(f"{card.path}: of transform {found}; that of --settings is {planned} and must be the same")
+            own, planned = (json.dumps(each, sort_keys=True) for each in (card.settings["transform"], transform))
+            raise UserError(f"{card.path}: of transform {own}; that of --settings is {planned} and must be the same")
     views = [card.facts["views"] for card in features]
     if len(set(views)) > 1:
         raise UserError(f"--inputs: found features of {views} views; allowed is the same number for all teachers")
@@ -105,12 +105,12 @@ def teacher_logits(features: Sequence[Card], networks: Sequence[Card], device: t
     logits = np.empty((views, count, len(heads), classes), dtype)
     with Bar("logits of teachers", "image", views * count * len(heads)) as bar:
         for teacher, (card, network, head) in enumerate(zip(features, networks, heads, strict=True)):
-            for view, start, found in logits_of(card, head, device):
+            for view, start, block in logits_of(card, head, device):
                 try:
-                    logits[view, start : start + len(found), teacher] = to_dtype(found, dtype.name, start)
+                    logits[view, start : start + len(block), teacher] = to_dtype(block, dtype.name, start)
                 except UserError as error:
                     raise UserError(f"logits of {network.artifact}: {error}") from None
-                bar.add(len(found))
+                bar.add(len(block))
     return torch.from_numpy(logits)
 
 

@@ -92,8 +92,8 @@ def _use(partial: Path, missing: dict[str, Path], archive: bool) -> None:
             unpack(partial, missing, mistake)
         else:
             for file, path in missing.items():
-                if found := mistake(file, partial):
-                    raise Refused(found)
+                if reason := mistake(file, partial):
+                    raise Refused(reason)
                 place(partial, path)
     except Refused:
         discard(partial)
@@ -105,17 +105,17 @@ def _stop_if_elsewhere(missing: Sequence[Path], folder: Path) -> None:
     """Raises UserError with the commands that move files to their places, if they lie at others below `folder`."""
     places = {folder / file for checkpoint in checkpoints().values() for file in checkpoint.files}
     targets = {path.name: path for path in missing}
-    found: dict[str, list[Path]] = {}
+    elsewhere: dict[str, list[Path]] = {}
     for where, _, names in os.walk(folder):
         for name in sorted(targets.keys() & set(names)):
             if Path(where) / name not in places:
-                found.setdefault(name, []).append(Path(where) / name)
-    if not found:
+                elsewhere.setdefault(name, []).append(Path(where) / name)
+    if not elsewhere:
         return
-    commands = [shlex.join(["mv", str(min(paths)), str(targets[name])]) for name, paths in sorted(found.items())]
-    others = sorted(str(path) for paths in found.values() for path in paths if path != min(paths))
+    commands = [shlex.join(["mv", str(min(paths)), str(targets[name])]) for name, paths in sorted(elsewhere.items())]
+    others = sorted(str(path) for paths in elsewhere.values() for path in paths if path != min(paths))
     raise UserError(
-        f"{folder}: found {', '.join(sorted(found))} at another place; "
+        f"{folder}: found {', '.join(sorted(elsewhere))} at another place; "
         f"if that is what is missing, run: {' && '.join(commands)}"
         + (f" (found as well: {', '.join(others)})" if others else "")
     )

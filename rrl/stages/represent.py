@@ -23,28 +23,28 @@ def describe(member: str, card: Card) -> dict[str, Any]:
     start, stop = parse_member(member).columns or (0, depth)
     if not 0 <= start < stop <= depth:
         raise UserError(f"member {member}: the network has {depth} features; allowed are columns within 0:{depth}")
-    about = {name: card.facts[name] for name in ("digests", "parameters", "seed")}
-    return {"member": member, "features": card.artifact, "columns": [start, stop, depth], **about}
+    facts = {name: card.facts[name] for name in ("digests", "parameters", "seed")}
+    return {"member": member, "features": card.artifact, "columns": [start, stop, depth], **facts}
 
 
 def build_split(members: list[dict[str, Any]], cards: Sequence[Card], split: str, output: Path) -> None:
     """Write one virtual file. Raises UserError if a member's file is missing, short, or of another type."""
-    sources, found = [], []
+    sources, kinds = [], []
     for member, card in zip(members, cards, strict=True):
         path = card.folder / f"{split}.h5"
         try:
             with h5py.File(path, "r") as file:
                 features = file["features"]
-                found.append((features.shape[:2], features.dtype.name))
+                kinds.append((features.shape[:2], features.dtype.name))
                 digest = file.attrs["digest"]
         except (OSError, KeyError) as error:
             raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
         if digest != member["digests"][split]:
             raise UserError(f"{path}: not the file that {card.path} describes; {remake(path)}")
-        if found[-1] != found[0]:
-            raise UserError(f"{path}: (views, images), type are {found[-1]}, those of the first member {found[0]}")
+        if kinds[-1] != kinds[0]:
+            raise UserError(f"{path}: (views, images), type are {kinds[-1]}, those of the first member {kinds[0]}")
         sources.append((path, *member["columns"][:2]))
-    shape, dtype = found[0]
+    shape, dtype = kinds[0]
     with complete(output) as partial:
         write_virtual(partial, sources, shape, dtype)
 

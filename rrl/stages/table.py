@@ -28,12 +28,12 @@ def wide(layout: dict[str, Any], cells: Sequence[Cell]) -> pd.DataFrame:
         if cell.paper is not None:
             row |= {f"{cell.column} paper": cell.paper[0], f"{cell.column} paper error": cell.paper_error}
             row |= {f"{cell.column} difference": cell.difference, f"{cell.column} beyond": cell.beyond}
-    about = ["selection", "method", "architecture", "parameters", "n", "spread"]
+    leading = ["selection", "method", "architecture", "parameters", "n", "spread"]
     kinds = ["mean", "std", *(f"test {end}" for end in ENDS)]
     if any(cell.paper is not None for cell in cells):
         kinds += ["paper", "paper error", "difference", "beyond"]
     values = [f"{column_label(column)} {kind}" for column in layout["columns"] for kind in kinds]
-    return pd.DataFrame(table.values(), columns=about + values)
+    return pd.DataFrame(table.values(), columns=leading + values)
 
 
 def shown(layout: dict[str, Any], cells: Sequence[Cell]) -> pd.DataFrame:
@@ -140,7 +140,7 @@ TEX |= {"^sub": r"$^{\mathrm{sub}}$", "±": r"$\pm$", "–": "--"}
 
 def _escape(text: str) -> str:
     """Text as it is, in LaTeX. What begins with [ or * would be an option of the row before."""
-    text = re.sub(r"\^sub|[&%$#_{}\\~^<>|±–]", lambda found: TEX[found[0]], text)
+    text = re.sub(r"\^sub|[&%$#_{}\\~^<>|±–]", lambda match: TEX[match[0]], text)
     return re.sub(r"^[\[*]", r"{\g<0>}", text)
 
 

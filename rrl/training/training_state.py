@@ -206,8 +206,8 @@ class Saved(Unsaved):
 
     def _read(self) -> dict[str, Any] | None:
         """The last state that was saved whole by this very job."""
-        found, state = self._find() if self.claimed else (None, None)
-        path = self.processes.from_first(found)
+        latest, state = self._find() if self.claimed else (None, None)
+        path = self.processes.from_first(latest)
         return state if self.processes.first or path is None else _load(path)
 
     def _find(self) -> tuple[Path | None, dict[str, Any] | None]:
