@@ -22,12 +22,11 @@ from benchmarks.ratios import interleaved, line, ratio
 from benchmarks.sweep import together
 from benchmarks.training import CASES, Batch, by_rrl, network_of, pretraining, some_images
 from rrl.arithmetic import NATIVE, PORTABLE, VARIABLES, has_avx2, variables
+from rrl.config.settings import Recipe
 from rrl.heads.sgd import initial_head
-from rrl.networks.architectures import Network, build_trunk
+from rrl.networks.build import Network, build_trunk
 from rrl.training.batches import epoch_batches
 from rrl.training.device import multiply_by_onednn, prepare
-from rrl.config.settings import Recipe
-
 
 NETWORKS = ("resnet8", "4xresnet8")
 CLASSES, BATCH_SIZE = 10, 128

@@ -22,18 +22,16 @@ import numpy as np
 import torch
 
 from rrl.arithmetic import NATIVE
+from rrl.config.settings import HeadTraining, PaddedCrop, Photographs, Recipe, Transform
 from rrl.data.images import Split, inputs
-from rrl.config.settings import PaddedCrop, Photographs, Transform
 from rrl.heads.cached import Data
-from rrl.config.settings import HeadTraining
 from rrl.heads.sgd import Setting, initial_head, train_heads
-from rrl.networks.architectures import Network, build_trunk
+from rrl.networks.build import Network, build_trunk
 from rrl.networks.inference import compiles, for_inference
 from rrl.stages import extract
 from rrl.store.features import content_digest, finish, labels_digest
 from rrl.store.files import sha256_of_file
 from rrl.training.device import prepare
-from rrl.config.settings import Recipe
 from rrl.training.train import train
 from rrl.training.training_state import SECONDS
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rrl.stages.lbfgs_probe import TrainingImages, fit_heads
 from torch import Tensor, nn
 
 from benchmarks.gpu_made_up import (
@@ -27,16 +28,14 @@ from benchmarks.gpu_made_up import (
     undetermined,
 )  # fmt: skip
 from benchmarks.gpu_report import ENOUGH, Row
+from rrl.config.settings import HeadTraining, Photographs
 from rrl.data.images import Split, pixels_of
 from rrl.data.reading import Pixels, read
-from rrl.config.settings import Photographs
 from rrl.heads.graphs import sweep_of
-from rrl.config.settings import HeadTraining
 from rrl.heads.sgd import Setting, initial_head, train_heads
 from rrl.heads.sweep import Heads
 from rrl.networks.inference import folded, for_inference
 from rrl.stages.extract import extract_split
-from rrl.stages.lbfgs_probe import TrainingImages, fit_heads
 from rrl.training.batches import epoch_batches
 from rrl.training.device import batches_on_device, on_host
 

@@ -17,15 +17,14 @@ from torch import Tensor, nn
 
 from benchmarks.ratios import Seconds, interleaved
 from rrl.arithmetic import NATIVE
+from rrl.config.settings import Photographs, Recipe
 from rrl.data.images import Split
 from rrl.data.pictures import read_picture
 from rrl.data.reading import Pixels
-from rrl.config.settings import Photographs
 from rrl.heads.cached import Columns, Data, OnDisk, open_features
-from rrl.networks.architectures import Network, Trunk, build_trunk
+from rrl.networks.build import Network, Trunk, build_trunk
 from rrl.store.features import create
 from rrl.training.device import prepare
-from rrl.config.settings import Recipe
 from rrl.training.train import Batches, train
 
 CPU = torch.device("cpu")

@@ -14,15 +14,14 @@ import torch
 import yaml
 
 from rrl.arithmetic import NATIVE
+from rrl.config.settings import HeadTraining, parse_transform
 from rrl.data.images import Split, inputs, load_split
-from rrl.config.settings import parse_transform
 from rrl.heads.cached import Data
-from rrl.config.settings import HeadTraining
 from rrl.heads.sgd import Setting, all_scores, initial_head, train_heads, trainings
-from rrl.networks.architectures import Trunk
+from rrl.job import read_card
+from rrl.networks.build import Trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.stored_networks import load_trunk
-from rrl.job import read_card
 from rrl.store.members import SPLITS
 from rrl.training.device import multiply_by_onednn, prepare
 

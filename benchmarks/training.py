@@ -20,12 +20,11 @@ from torch import Tensor, nn
 
 from benchmarks.ratios import Seconds, interleaved, line, ratio
 from rrl.arithmetic import NATIVE
+from rrl.config.settings import PaddedCrop, Photographs, Recipe, Transform
 from rrl.data.images import Split
-from rrl.config.settings import PaddedCrop, Photographs, Transform
-from rrl.networks.architectures import Network, build_trunk
+from rrl.networks.build import Network, build_trunk
 from rrl.training.batches import epoch_batches, step_batches
 from rrl.training.device import prepare
-from rrl.config.settings import Recipe
 from rrl.training.train import Batches, train
 
 CPU = torch.device("cpu")

@@ -31,21 +31,19 @@ from scipy.stats import t as student
 from torch import Tensor, nn
 
 from rrl.arithmetic import NATIVE
-from rrl.job import run
 from rrl.config.load import load_config
+from rrl.config.settings import HeadTraining, PaddedCrop
 from rrl.data.images import Split, inputs, load_split
 from rrl.data.shots import first_of_each_class
-from rrl.config.settings import PaddedCrop
 from rrl.errors import UserError
 from rrl.figures.drawing import COLOURS, MARKERS
 from rrl.heads.cached import Data
-from rrl.config.settings import HeadTraining
 from rrl.heads.sgd import Setting, all_scores, initial_head, train_heads
-from rrl.networks.architectures import JointTrunk, Trunk
+from rrl.job import read_card, run
+from rrl.networks.build import JointTrunk, Trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.stored_networks import load_trunk
 from rrl.stages.extract import extract_split
-from rrl.job import read_card
 from rrl.store.files import complete, write_text
 from rrl.training.device import prepare
 from rrl.training.randomness import generator, shuffled

@@ -26,8 +26,8 @@ import yaml
 
 from benchmarks.ratios import line
 from rrl.config.load import load_config
-from rrl.plan import Plan
 from rrl.job import Card, Job, read_card
+from rrl.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 DRY_RUN, NO_OP = 15.0, 10.0  # seconds

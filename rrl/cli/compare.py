@@ -23,7 +23,7 @@ from rrl.config.references import allowed, of_transform
 from rrl.data.image_sources import LIBRARY, open_source
 from rrl.errors import UserError
 from rrl.job import Card, read_card
-from rrl.networks.architecture_names import parse_architecture
+from rrl.networks.architectures import parse_architecture
 from rrl.statistics import interval
 from rrl.store.files import sha256_of_file, write_text
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rrl.cli.why import card_path, reason
-from rrl.data.paper_datasets import CLASSES, PUBLISHED
+from rrl.data.sources import DATASETS
 from rrl.job import read_card
 from rrl.jobs import Planned, behind
-from rrl.networks.architecture_names import parse_architecture
+from rrl.networks.architectures import parse_architecture
 from rrl.plan import Plan
 from rrl.store.members import parse_member
 from rrl.store.record import SELECTED_ON
@@ -143,7 +143,7 @@ def counted(arch: str, size: int | None) -> tuple[int, int, int]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from rrl.networks.architectures import build_trunk, parameter_count
+    from rrl.networks.build import build_trunk, parameter_count
 
     try:
         with torch.device("meta"), torch.no_grad():
@@ -259,8 +259,8 @@ class Costs:
     def counts(self, target: Planned) -> dict[str, int]:
         """Images of each split: as published, or as the target's card says. Raises NotKnown."""
         of = target.settings
-        if target.stage == "paper_target" and of["classes"] == CLASSES[of["dataset"]]:
-            (train, _), (test, _) = (PUBLISHED[of["dataset"], part] for part in ("train", "test"))
+        if target.stage == "paper_target" and of["classes"] == DATASETS[of["dataset"]].classes:
+            (train, _), (test, _) = (DATASETS[of["dataset"]].published[part] for part in ("train", "test"))
             val = round(of["val_fraction"] * train)
             return {"train": train - val, "val": val, "test": test}
         if target.stage == "target":

@@ -126,7 +126,7 @@ Fingerprint = Annotated[
     said("16 hex digits, or torchvision/NAME"),
 ]
 Name = Annotated[str, Strict(), Field(pattern=r"^[a-z][a-z0-9_]*(-[a-z0-9_]+)*$", max_length=MOST_CHARACTERS)]
-Architecture = Annotated[str, Strict(), said("architecture")]  # rrl.networks.architecture_names knows them
+Architecture = Annotated[str, Strict(), said("architecture")]  # rrl.networks.architectures knows them
 Reference = Annotated[str, Strict(), said("name")]  # that is declared elsewhere; rrl.config.references looks for it
 Shots = Annotated[int | str, PlainValidator(shots, json_schema_input_type=Count | Literal["all"])]
 ProbeOf = Annotated[

@@ -8,7 +8,7 @@ from typing import Any
 from rrl.config.runs import setting_name
 from rrl.config.transfers import OF_NETWORKS, SEPARATE, transfer_name
 from rrl.errors import UserError
-from rrl.networks.architecture_names import parse_architecture
+from rrl.networks.architectures import parse_architecture
 from rrl.networks.checkpoints import checkpoints
 
 LIBRARIES = ("timm/", "torchvision/")

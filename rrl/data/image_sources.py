@@ -4,8 +4,7 @@ import csv
 import hashlib
 import inspect
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ import h5py
 import numpy as np
 from PIL import Image
 
+from rrl.data.items import WHOLE, Item, Open, Reference, Source, from_array
 from rrl.data.pictures import EXTENSIONS, Unreadable, read_picture
 from rrl.errors import UserError
 from rrl.store.files import space_for
 
-WHOLE = "all"
 PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 PARTS |= {"test": "test", "testing": "test"}
 PREFIXES = {WHOLE: "", "train": "train_", "val": "val_", "test": "test_"}  # of the names of arrays
@@ -28,29 +27,6 @@ KINDS = (
     "a folder with a folder of images per class, or with such folders in train, val and test; a CSV file with columns "
     "path and label; an .npz, .h5 or .hdf5 file with images and labels; torchvision/<data set>"
 )
-
-Reference = str | int  # a path below the source, or a position in an array
-Open = Callable[[Reference], Image.Image]
-
-
-@dataclass(frozen=True)
-class Item:
-    """One image: where it is, and the name of its class."""
-
-    reference: Reference
-    label: str
-
-
-@dataclass(frozen=True)
-class Source:
-    """parts : train, val, test, or `all` where the data are not parted; open : an item's picture, as it is in its file,
-    by part; raises Unreadable. other : files that are no images by their names."""
-
-    name: str
-    parts: dict[str, list[Item]]
-    open: dict[str, Open]
-    fingerprint: str
-    other: list[str] = field(default_factory=list)
 
 
 def open_source(source: str, data_root: Path) -> Source:
@@ -213,7 +189,7 @@ def _arrays(path: Path) -> Source:
         texts = [_text(label) for label in labels.tolist()]
         sizes |= {f"{prefix}images {images.shape}": images.nbytes, "\0".join([prefix, *texts]): len(texts)}
         parts[part] = [Item(position, text) for position, text in enumerate(texts)]
-        opens[part] = _from_array(images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images)
+        opens[part] = from_array(images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images)
     if not parts:
         raise UserError(
             f"{path}: found {', '.join(names) or 'nothing'}; needed are images and labels, or train_images ..."
@@ -234,13 +210,6 @@ def _inside(file: h5py.File, name: str) -> Any:
 
 def _text(label: Any) -> str:
     return label.decode(errors="backslashreplace") if isinstance(label, bytes) else str(label)
-
-
-def _from_array(images: Any) -> Open:
-    def open_(reference: Reference) -> Image.Image:
-        return Image.fromarray(images[int(reference)])
-
-    return open_
 
 
 def _torchvision(source: str, data_root: Path) -> Source:

@@ -1,12 +1,10 @@
-"""Which image of a data set belongs to train, val and test, and the index that says so."""
+"""The split of a data set of images into train, val and test."""
 
-import csv
 import hashlib
-from pathlib import Path
 
-from rrl.data.image_sources import WHOLE, Item
+from rrl.data.items import WHOLE, Item
+from rrl.data.targets import SPLITS, Row
 from rrl.errors import UserError
-from rrl.store.files import complete
 
 RULE = (
     "where the data have no test part (of train and val alone, val is the test part) or no val part, each class gives "
@@ -15,7 +13,6 @@ RULE = (
 )
 NAMED = 10  # in a message
 Splits = dict[str, list[tuple[str, Item]]]  # split -> part and item
-SPLIT_NAMES = ("train", "val", "test")
 
 
 def splits_of(parts: dict[str, list[Item]], val_fraction: float, test_fraction: float, split_seed: int) -> Splits:
@@ -73,11 +70,7 @@ def _check_classes(by_class: Splits, held: Splits, wanted: dict[str, float]) -> 
             )
 
 
-def write_index(path: Path, splits: Splits, classes: list[str]) -> None:
-    """A line per image: split, part, image, and as label the position of its class in `classes`."""
+def rows_of(splits: Splits, classes: list[str]) -> list[Row]:
+    """A row per image for the index; as label the position of its class in `classes`."""
     numbers = {name: number for number, name in enumerate(classes)}
-    with complete(path) as partial, open(partial, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # a name may hold a line break
-        writer.writerow(["split", "part", "image", "label"])
-        for split in SPLIT_NAMES:
-            writer.writerows((split, part, item.reference, numbers[item.label]) for part, item in splits[split])
+    return [(split, part, item.reference, numbers[item.label]) for split in SPLITS for part, item in splits[split]]

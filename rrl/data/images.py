@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,10 +17,9 @@ import torch
 from PIL import Image
 
 from rrl.config.settings import PaddedCrop, Photographs, Transform
-from rrl.data.datasets import fetch_command, open_part
-from rrl.data.image_sources import Open, opened
-from rrl.data.paper_datasets import CLASSES, openers
 from rrl.data.pictures import Unreadable
+from rrl.data.sources import DATASETS
+from rrl.data.targets import source_of
 from rrl.errors import UserError
 from rrl.job import Card, remake
 
@@ -41,7 +41,7 @@ class Split:
 
 
 def join(splits: Iterable[Split]) -> Split:
-    """Splits of one target, one behind the other."""
+    """Splits of one target, one after the other."""
     parts = list(splits)
     images, labels = (np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "labels"))
     return Split(images, labels, parts[0].open)
@@ -56,59 +56,9 @@ def load_split(target: Card, split: str, data_root: Path) -> Split:
     reader = csv.DictReader(io.StringIO(text.decode("utf-8", "surrogateescape"), newline=""))
     rows = [row for row in reader if row["split"] == split]
     labels = np.array([int(row["label"]) for row in rows], dtype=np.int64)
-    dataset = target.settings["source"]["dataset"]
-    if dataset in CLASSES:
-        return _of_paper(target, rows, labels, data_root)
-    if dataset == "images":
-        return _of_source(target, rows, labels, data_root)
-    for name, size in target.facts["fingerprint"]:
-        path = data_root / dataset / name
-        if not path.exists() or path.stat().st_size != size:
-            raise UserError(
-                f"{path}: missing, or not the {size} bytes that {target.path} was made from; delete it if it is there, "
-                f"then: {fetch_command(dataset, data_root)}"
-            )
-    positions: dict[str, list[int]] = {}
-    for row in rows:
-        positions.setdefault(row["part"], []).append(int(row["position"]))
-    images = [open_part(dataset, part, data_root).images[chosen] for part, chosen in positions.items()]
-    return Split(np.concatenate(images), labels)
-
-
-def _of_source(target: Card, rows: list[dict[str, str]], labels: npt.NDArray[np.int64], data_root: Path) -> Split:
-    """Pictures are opened when they are needed."""
-    planned = target.settings["source"]["fingerprint"]
-    source = opened(target.settings["source"]["source"], data_root)
-    if source.fingerprint != planned:
-        raise UserError(
-            f"{source.name}: files were added, removed or changed since {target.path} was made (fingerprint "
-            f"{source.fingerprint}, then {planned}); put the files back, or write the new "
-            "fingerprint into the config: all that was made of the old files is then made again"
-        )
-    return _by_reference(rows, labels, source.name, source.open)
-
-
-def _of_paper(target: Card, rows: list[dict[str, str]], labels: npt.NDArray[np.int64], data_root: Path) -> Split:
-    """Folders are not read again: of a million images that would take longer than to open those that are needed."""
-    dataset = target.settings["source"]["dataset"]
-    return _by_reference(rows, labels, dataset, openers(dataset, data_root, target.facts["batches"]))
-
-
-def _by_reference(
-    rows: list[dict[str, str]], labels: npt.NDArray[np.int64], name: str, opens: dict[str, Open]
-) -> Split:
-    def open_(reference: tuple[str, str]) -> Image.Image:
-        part, image = reference
-        try:
-            return opens[part](image)
-        except Unreadable as error:
-            raise UserError(
-                f"{name}: {image}: {error}; it was there when the target was made, so put that file back"
-            ) from None
-
-    references = np.empty(len(rows), dtype=object)
-    references[:] = [(row["part"], row["image"]) for row in rows]
-    return Split(references, labels, open_)
+    source = source_of(target)
+    images, open_ = import_module(DATASETS[source["dataset"]].kind).images(source, target.facts, rows, data_root)
+    return Split(images, labels, open_)
 
 
 def inputs(data: Split, positions: npt.NDArray[np.int64], transform: Transform, draw: str | None) -> torch.Tensor:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rrl.data.image_sources import Item, Source
+from rrl.data.items import Item, Source
 from rrl.data.paper_folders import check_folder, collection_off, fingerprint, list_all, opener, quoted, some
 from rrl.errors import UserError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from rrl.data.image_sources import Item, Open, Reference
+from rrl.data.items import Batches, Item, Open, Reference
 from rrl.data.pictures import EXTENSIONS, read_picture
 from rrl.errors import UserError
 
@@ -50,6 +50,11 @@ def opener(folder: Path) -> Open:
         return picture
 
     return open_
+
+
+def openers(dataset: str, data_root: Path, batches: Batches) -> dict[str, Open]:
+    """How the images of each part are opened, without looking at any folder."""
+    return dict.fromkeys(("train", "test"), opener(data_root / dataset))
 
 
 def fingerprint(parts: dict[str, list[Item]]) -> str:

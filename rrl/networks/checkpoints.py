@@ -14,7 +14,8 @@ from filelock import FileLock
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from rrl.errors import UserError
-from rrl.networks.architecture_names import parse_architecture
+from rrl.networks.architectures import parse_architecture
+from rrl.networks.formats import DECLARED
 from rrl.store.files import sha256_of_file, write_json
 
 FOLDER = Path(__file__).parent
@@ -33,7 +34,7 @@ class Checkpoint(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     arch: Annotated[str, AfterValidator(_architecture)]
-    format: Literal["rrl", "swav", "vissl", "vit-npz", "torchvision"]
+    format: Literal[*DECLARED]  # type: ignore[valid-type]
     files: Annotated[list[str], Field(min_length=1)]
     sources: Annotated[list[str], Field(min_length=1)]
     archive: bool

@@ -1,4 +1,4 @@
-"""What timm and torchvision know of their models: published weights, and how images become inputs."""
+"""Published weights of timm and torchvision, and how images become inputs of a network."""
 
 import pickle
 from collections.abc import Iterator
@@ -11,23 +11,14 @@ import torch
 from safetensors import SafetensorError
 
 from rrl.errors import UserError
-from rrl.networks.architecture_names import parse_architecture
-from rrl.networks.architectures import TIMM, Trunk, timm_trunk, torchvision_trunk
-from rrl.networks.checkpoint_formats import expected_shapes, mistakes
+from rrl.networks.architectures import LIBRARIES, parse_architecture
+from rrl.networks.build import Trunk
+from rrl.networks.libraries import timm_trunk, torchvision_trunk
+from rrl.networks.shapes import expected_shapes, mistakes
 from rrl.store.files import space_for
 
-IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 AUGMENTATION = {"scale": [0.08, 1.0], "flip": True}  # of training; not used where views is 1
-STANDARD = {"size": 224, "resize": 256, "interpolation": "bilinear", **IMAGENET}
-OURS = {
-    "resnet8": {"size": 28, "resize": 28, "interpolation": "bilinear", "mean": [0.286], "std": [0.353]},
-    "resnet8rgb": {"size": 32, "resize": 32, "interpolation": "bilinear", **IMAGENET},
-    "cifar_resnet18": {
-        "size": 32, "resize": 32, "interpolation": "bilinear",
-        "mean": [0.4914, 0.4822, 0.4465], "std": [0.2023, 0.1994, 0.2010],
-    },
-}  # fmt: skip
-# torchvision's models of these names change the input themselves, from IMAGENET's mean and std to these, but only where
+# torchvision's models of these names change the input themselves, from ImageNet's mean and std to these, but only where
 # torchvision loads the weights. Here the transform does it, wherever the weights came from.
 TRANSFORMS_INPUT = ("googlenet", "inception_v3")
 HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
@@ -39,28 +30,29 @@ def pretrained_trunk(arch: str) -> Trunk:
     Raises UserError if the library has no such model, its weights cannot be had, or they are for a network that is
     not the one which is built here by this name.
     """
-    library, _, name = arch.partition("/")
-    if library not in ("timm", "torchvision"):
-        raise UserError(f"found {arch!r}; published weights are had by timm/<name> and torchvision/<name>")
+    library = arch.partition("/")[0]
+    if library not in LIBRARIES:
+        raise UserError(f"found {arch!r}; weights are published for timm/<name> and torchvision/<name>")
+    architecture = parse_architecture(arch)
     preprocessing(arch)  # is there such a network? Before anything is downloaded
     expected_shapes(arch)
     try:
         if library == "timm":
             with _hub_asked_once() as cache, space_for(cache):
-                trunk = timm_trunk(name, None, pretrained=True)
+                trunk = timm_trunk(architecture, None, pretrained=True)
         else:
             with space_for(Path(torch.hub.get_dir(), "checkpoints")):
-                trunk = torchvision_trunk(name, pretrained=True)
+                trunk = torchvision_trunk(architecture, None, pretrained=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{arch}: its published weights cannot be had ({reason}). Where there is no internet: download the file "
             f"elsewhere and name it as {arch}=FILE. A damaged file in the library's cache: delete it"
         ) from None
-    if found := mistakes(trunk.state_dict(), arch):
-        raise UserError(f"{arch}: its published weights are for a network with other parts: {'; '.join(found)}")
+    if lines := mistakes(trunk.state_dict(), arch):
+        raise UserError(f"{arch}: its published weights are for a network with other parts: {'; '.join(lines)}")
     if hasattr(trunk.model, "transform_input"):
-        trunk.model.transform_input = False
+        trunk.model.transform_input = False  # type: ignore[assignment]
     return trunk
 
 
@@ -93,21 +85,20 @@ def preprocessing(arch: str, file: str | None = None) -> dict[str, Any]:
     file : name of the checkpoint; if torchvision publishes weights by this name, those weights' transform.
     Raises UserError if the library has no such model, or it does not take square RGB images.
     """
-    family = parse_architecture(arch).family
-    library, _, name = family.rpartition("/")
+    architecture = parse_architecture(arch)
     if file in _published():
-        return _of_torchvision(*_published()[file]) | AUGMENTATION
-    if library == "torchvision":
-        every = [weights for model, weights in _published().values() if model == name]
-        if not every:
-            raise UserError(
-                f"{family}: torchvision has no image classifier of this name; "
-                "torchvision.models.list_models(torchvision.models) lists them"
-            )
-        return _of_torchvision(name, every[0] if file else every[0].__class__.DEFAULT) | AUGMENTATION
-    if library == "timm" or family.startswith("vit_"):
-        return _of_timm(name if library else TIMM[family]) | AUGMENTATION
-    return OURS.get(family, STANDARD) | AUGMENTATION
+        return _from_torchvision(*_published()[file]) | AUGMENTATION
+    if architecture.entry.preprocessing is not None:
+        return architecture.entry.preprocessing | AUGMENTATION
+    if architecture.entry.name != "torchvision":
+        return _from_timm(architecture.model) | AUGMENTATION
+    every = [weights for model, weights in _published().values() if model == architecture.model]
+    if not every:
+        raise UserError(
+            f"{architecture.family}: torchvision has no image classifier of this name; "
+            "torchvision.models.list_models(torchvision.models) lists them"
+        )
+    return _from_torchvision(architecture.model, every[0] if file else every[0].__class__.DEFAULT) | AUGMENTATION
 
 
 @cache
@@ -119,7 +110,7 @@ def _published() -> dict[str | None, tuple[str, Any]]:
     return {weights.url.rpartition("/")[2]: (name, weights) for name, weights in every}
 
 
-def _of_torchvision(name: str, weights: Any) -> dict[str, Any]:
+def _from_torchvision(name: str, weights: Any) -> dict[str, Any]:
     preset = weights.transforms()
     normalisation = {"mean": list(preset.mean), "std": list(preset.std)}
     return {
@@ -130,7 +121,7 @@ def _of_torchvision(name: str, weights: Any) -> dict[str, Any]:
     }
 
 
-def _of_timm(name: str) -> dict[str, Any]:
+def _from_timm(name: str) -> dict[str, Any]:
     import timm
     from timm.data.config import resolve_data_config
 
@@ -138,13 +129,13 @@ def _of_timm(name: str) -> dict[str, Any]:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError:
         tags = ", ".join(timm.list_pretrained(f"{name.partition('.')[0]}.*"))
-        raise UserError(f"timm/{name}: timm {timm.__version__} has no such weights; allowed are {tags}") from None
+        raise UserError(f"timm/{name}: timm {timm.__version__} has no such weights; it must be one of {tags}") from None
     if config is None:
         raise UserError(f"timm/{name}: timm {timm.__version__} has no such model; timm.list_models() lists them")
     wanted = resolve_data_config(pretrained_cfg=config.to_dict())
     channels, height, width = wanted["input_size"]
     if channels != 3 or height != width:
-        raise UserError(f"timm/{name}: takes inputs {wanted['input_size']}; allowed are square RGB images")
+        raise UserError(f"timm/{name}: takes inputs {wanted['input_size']}; they must be square RGB images")
     return {
         "size": height,
         "resize": int(height / wanted["crop_pct"]),

@@ -1,4 +1,4 @@
-"""Which architecture a checkpoint is of, from its keys and shapes."""
+"""The architecture of a checkpoint, from its keys and shapes."""
 
 import json
 from pathlib import Path
@@ -6,16 +6,15 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from rrl.errors import UserError
-from rrl.networks.architecture_names import FIXED, WIDENED
-from rrl.networks.checkpoint_formats import Tensors, holds, read_tensors
-
-WIDTHS = ("", "w2", "w4", "w5")
-OURS = [*(f"{name}{width}" for name in WIDENED for width in WIDTHS), "2xresnet50", "4xresnet50", *FIXED]
+from rrl.networks.architectures import published
+from rrl.networks.checkpoint_files import read_tensors
+from rrl.networks.read_prefix import holds
+from rrl.networks.shapes import Tensors
 
 
 def architecture_of(path: Path) -> str:
-    """The one architecture whose trunk the file holds: as this project's own files say, else found by trying those of
-    the published networks, then torchvision's classifiers. (timm has too many models to try.)
+    """The one architecture whose trunk the file holds: as this project's own files say, else the one that fits of those
+    of the published networks, then of torchvision's classifiers. (timm has too many models to try.)
 
     Raises UserError if the file cannot be read safely, or none or several fit.
     """
@@ -23,12 +22,12 @@ def architecture_of(path: Path) -> str:
         return arch
     tensors = {key: value.to("meta") for key, value in read_tensors(path).items()}  # shapes are enough
     fits: list[str] = []
-    for names in (OURS, *_of_torchvision(path.name)):
+    for names in (published(), *_torchvision(path.name)):
         fits = fits or [arch for arch in names if _fits(tensors, arch)]
     if len(fits) == 1:
         return fits[0]
-    found = f"fits {', '.join(fits)}" if fits else "fits no architecture of the published networks or torchvision"
-    raise UserError(f"{path}: {found}; name it: timm/<name>={path}, or another architecture in its place")
+    what = f"fits {', '.join(fits)}" if fits else "fits no architecture of the published networks or torchvision"
+    raise UserError(f"{path}: {what}; name it: timm/<name>={path}, or another architecture in its place")
 
 
 def _fits(tensors: Tensors, arch: str) -> bool:
@@ -39,16 +38,16 @@ def _fits(tensors: Tensors, arch: str) -> bool:
 
 
 def _own(path: Path) -> str | None:
-    """What a file of this project says."""
+    """The architecture that a file of this project names."""
     try:
         with safe_open(path, framework="np") as file:
-            about = json.loads((file.metadata() or {}).get("rrl", "{}"))
+            metadata = json.loads((file.metadata() or {}).get("rrl", "{}"))
     except (OSError, SafetensorError, ValueError) as error:
         raise UserError(f"{path}: missing, damaged, or not a safetensors file ({error})") from None
-    return about.get("arch") if isinstance(about, dict) else None
+    return metadata.get("arch") if isinstance(metadata, dict) else None
 
 
-def _of_torchvision(file: str) -> tuple[list[str], list[str]]:
+def _torchvision(file: str) -> tuple[list[str], list[str]]:
     """torchvision's classifiers: those that the file's name names, and all."""
     from torchvision import models
 

@@ -1,21 +1,20 @@
 """Networks of the workflow on disk: one safetensors file with canonical keys `trunk.*` and `head.*`, and its card."""
 
 import math
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from rrl.config.settings import Transform
 from rrl.errors import UserError
 from rrl.job import Card, Job
-from rrl.networks.architectures import Trunk, build_trunk, parameter_count
+from rrl.networks.build import Trunk, build_trunk, parameter_count
 from rrl.networks.network_file import read_network_file
-from rrl.store.files import canonical_json, complete
+from rrl.store.files import canonical_json, complete, sha256_of_file
 
 
 def restore(tensors: dict[str, Tensor], arch: str, path: Path, image_size: int | None) -> Trunk:
@@ -49,6 +48,16 @@ def resize_position_embeddings(embeddings: Tensor, count: int) -> Tensor:
     return torch.cat([embeddings[:, :1], grid.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
 
 
+def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write the file of a network, whole or not at all; it is not put together in memory first."""
+    size = sum(value.numel() * value.element_size() for value in tensors.values())
+    with complete(path, size) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode
+        save_file(tensors, partial, metadata={"rrl": canonical_json(metadata)})
+        partial.chmod(mode)  # safetensors leaves a file of its own to its owner alone
+
+
 def save_network(
     job: Job,
     modules: dict[str, Any],
@@ -62,25 +71,37 @@ def save_network(
 
     modules : {"trunk": module} or {"trunk": module, "head": module}; parameters and buffers are saved.
     """
-    output = card or job.output
     tensors = {
         f"{part}.{key}": value.detach().cpu().contiguous()
         for part, module in modules.items()
         for key, value in module.state_dict().items()
     }
-    about = {"arch": arch, "origin": origin, "seed": seed, "key": job.key, "settings": job.keyed}
-    if wild := [key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]:
-        raise UserError(
-            f"{output.stem}: {wild[0]} holds numbers that are not finite, so the network is of no use; lower learning_rate, "
-            "or look at where it came from"
-        )
-    content = save(tensors, metadata={"rrl": canonical_json(about)})
-    with complete(output.with_suffix(".safetensors"), len(content)) as partial:
-        partial.write_bytes(content)
+    metadata = {"arch": arch, "origin": origin, "seed": seed}
     trunk = modules["trunk"]
-    about_trunk = {"parameters": parameter_count(trunk), "feature_dim": trunk.feature_dim}
-    facts = {**facts, **about_trunk, "arch": arch, "origin": origin, "seed": seed}
-    job.write_card(sha256(content).hexdigest(), facts, network=card)
+    facts = {**facts, **metadata, "parameters": parameter_count(trunk), "feature_dim": trunk.feature_dim}
+    save_tensors(job, tensors, metadata, facts, card)
+
+
+def save_tensors(
+    job: Job, tensors: dict[str, Tensor], metadata: dict[str, Any], facts: dict[str, Any], card: Path | None = None
+) -> None:
+    """Write the network's safetensors file and its card: the job's own, or another that it makes besides.
+
+    metadata : of the file; unless it names a source, key and settings of the job are added.
+    Raises UserError if a number is not finite.
+    """
+    output = card or job.output
+    wild = (key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all())
+    if (key := next(wild, None)) is not None:
+        raise UserError(
+            f"{output.stem}: {key} holds numbers that are not finite, so the network is of no use; lower "
+            "learning_rate, or look at where it came from"
+        )
+    if "source" not in metadata:
+        metadata = {**metadata, "key": job.key, "settings": job.keyed}
+    path = output.with_suffix(".safetensors")
+    write(path, tensors, metadata)
+    job.write_card(sha256_of_file(path), facts, network=card)
 
 
 def load_trunk(card: Card, transform: Transform) -> Trunk:

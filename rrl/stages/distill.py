@@ -31,7 +31,7 @@ from rrl.data.images import Split, load_split
 from rrl.data.reading import CPU, Pixels, read
 from rrl.errors import UserError
 from rrl.job import Card, begin, remake, run
-from rrl.networks.architectures import Network, build_trunk
+from rrl.networks.build import Network, build_trunk
 from rrl.networks.network_file import read_network_file
 from rrl.networks.stored_networks import save_network
 from rrl.store.features import read_features, to_dtype, views_of

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rrl.config.references import allowed
 from rrl.data.archives import Refused, place, unpack
-from rrl.data.sources import discard, from_drive, from_server
+from rrl.data.downloads import discard, from_drive, from_server
 from rrl.errors import UserError
 from rrl.job import run
 from rrl.networks.checkpoints import Checkpoint, check, checkpoints, locked, mistake, pins, url

@@ -25,7 +25,7 @@ from rrl.data.images import Split, join, load_split
 from rrl.data.shots import first_of_each_class
 from rrl.errors import UserError
 from rrl.job import Card, Job, begin, run
-from rrl.networks.architectures import JointTrunk, Network
+from rrl.networks.build import JointTrunk, Network
 from rrl.networks.stored_networks import load_trunk, save_network
 from rrl.store.logits import write_logits
 from rrl.store.members import SPLITS

@@ -9,7 +9,7 @@ import torch
 
 from rrl.data.images import load_split
 from rrl.job import begin, run
-from rrl.networks.architectures import Network, build_trunk
+from rrl.networks.build import Network, build_trunk
 from rrl.networks.stored_networks import save_network
 from rrl.training.batches import epoch_batches
 from rrl.training.device import prepare

@@ -1,21 +1,18 @@
 """Stage `target`: get or check the data of a target, fix train, val and test, write the index and its card."""
 
-import importlib
 from collections.abc import Sequence
 
-from rrl.config.settings import DemoSource, ImageSource, PaperSource
+from rrl.data.targets import make_target, write_index
 from rrl.job import begin, run
-
-MAKERS = {
-    DemoSource: "rrl.data.demo_target",
-    PaperSource: "rrl.data.paper_target",
-    ImageSource: "rrl.data.image_target",
-}
+from rrl.store.files import sha256_of_file
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     job = begin("target", argv, __doc__)
-    importlib.import_module(MAKERS[type(job.settings.source)]).make(job)
+    target = make_target(job.settings.source, job.settings.pins, job.data_root, job.threads)
+    index = job.output.with_suffix(".csv")
+    write_index(index, target)
+    job.write_card(sha256_of_file(index), target.facts)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from typing import Any
 
 from rrl.arithmetic import NATIVE
 from rrl.config.settings import dump
+from rrl.job import Card, Job, read_card
 from rrl.jobs import STAGES
 from rrl.jobs.stage import Computing
-from rrl.job import Card, Job, read_card
 from tests.helpers.clones import CLONE
 
 PLACES: dict[str, Any] = {"data_root": CLONE / "data", "file": "", "gpus": 1, "keep": ""}

@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 
 from rrl.code_version import code_version
-from rrl.stages import represent
 from rrl.job import Job, read_card
+from rrl.stages import represent
 from rrl.store.features import create, file_digest, finish
 from rrl.store.members import SPLITS, parse_member
 

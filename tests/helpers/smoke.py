@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from rrl.jobs import STAGES
-from rrl.networks.architectures import build_trunk
-from tests.helpers.clones import CLONE, copy_clone, shared, snakemake
+from rrl.networks.build import build_trunk
+from tests.helpers.clones import copy_clone, shared, snakemake
 from tests.helpers.paper_data import make_imagenet
 
 MAINS = [*STAGES, "download"]  # whose flags people type too

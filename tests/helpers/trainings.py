@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
+from rrl.command import flags
 
 from rrl.arithmetic import NATIVE, STAGES
 from rrl.code_version import code_version
-from rrl.command import flags
-from rrl.stages import distill, extract, pretrain, random_network, target
 from rrl.job import Card, read_card
+from rrl.stages import distill, extract, pretrain, random_network, target
 from tests.helpers.clones import CLONE
 
 CROP: dict[str, Any] = {"mean": 0.286, "std": 0.353, "pad": 2, "flip": True}

@@ -19,8 +19,8 @@ REFACTOR = {
         ("def evaluate(", "def _softmax(scores: Tensor) -> Tensor:\n    return scores.exp_()\n\n\ndef evaluate("),
         ("        error[images, :, labels] -= 1\n", "        wanted = images, slice(None), labels\n        error[wanted] -= 1\n"),
     ],
-    "rrl/networks/checkpoint_formats.py": [
-        ("return found[0] if found else", "return next(iter(found)) if found else"),
+    "rrl/networks/shapes.py": [
+        ("sorted(set(trunk) - set(shapes))", "sorted(key for key in trunk if key not in shapes)"),
     ],
     "rrl/stages/distill.py": [
         ("outputs.view(-1, wanted.shape[2]) / temperature", "outputs.view(-1, wanted.size(2)) / temperature"),

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from rrl.stages.convert import verify
 
 from rrl.errors import UserError
+from rrl.job import read_card
 from rrl.networks.api import load
 from rrl.networks.checkpoints import FIRST_USE
-from rrl.stages.convert import verify
-from rrl.job import read_card
 from tests.helpers.clones import CLONE, copy_clone, edited, run_snakemake, snakemake
 from tests.helpers.models import IMAGES, features_of, resnet, rrl_file, run, same
 from tests.helpers.reruns import planned

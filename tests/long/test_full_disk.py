@@ -17,8 +17,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from rrl.data.image_sources import Item
-from rrl.data.image_splits import write_index
+from rrl.data.targets import Target, write_index
 from rrl.errors import UserError
 from rrl.figures.drawing import save
 from rrl.networks.api import build, convert
@@ -162,8 +161,8 @@ def drawn(_: Path, path: Path) -> None:
 
 
 def indexed(_: Path, path: Path) -> None:
-    items = [("all", Item(f"{number}.png", "a")) for number in range(300)]
-    write_index(path, {"train": items, "val": items, "test": items}, ["a"])
+    rows = [(split, "all", f"{number}.png", 0) for split in ("train", "val", "test") for number in range(300)]
+    write_index(path, Target(rows, "image", {}))
 
 
 def carded(_: Path, path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from rrl.networks.architectures import build_trunk
+from rrl.networks.build import build_trunk
 
 
 def test_memory_of_a_conversion(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from rrl.config.load import load_config
+from rrl.job import read_card
 from rrl.jobs import Planned
 from rrl.plan import Plan
-from rrl.job import read_card
 from tests.helpers.clones import CLONE, copy_clone, snakemake
 from tests.helpers.paper_data import make_cifar, make_imagenet, make_inaturalist
 from workflow import miniature

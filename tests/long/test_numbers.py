@@ -11,18 +11,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from rrl.config.settings import HeadTraining, PaddedCrop, Recipe
 from rrl.data.images import Split
-from rrl.config.settings import PaddedCrop
 from rrl.errors import UserError
 from rrl.heads.cached import Data
-from rrl.config.settings import HeadTraining
 from rrl.heads.sgd import Setting, initial_head, train_heads
-from rrl.networks.architectures import Network, build_trunk
+from rrl.job import Job
+from rrl.networks.build import Network, build_trunk
 from rrl.networks.stored_networks import save_network
 from rrl.stages.finetune import BestEpoch, Evaluation
-from rrl.job import Job
 from rrl.store.record import entry
-from rrl.config.settings import Recipe
 from rrl.training.train import train
 from tests.helpers.clones import copy_clone, run_snakemake, snakemake
 

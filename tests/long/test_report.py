@@ -21,8 +21,8 @@ from rrl.cells import column_label, label
 from rrl.cli.report import main
 from rrl.cli.show import cell as shown_by_rrl_show
 from rrl.config.load import load_plan
-from rrl.plan import Plan
 from rrl.job import _checksum, read_card
+from rrl.plan import Plan
 from tests.helpers.clones import CLONE, duplicate, edited, planned_jobs, snakemake
 
 

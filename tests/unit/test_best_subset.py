@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rrl.command import flags
 
 from rrl.arithmetic import NATIVE
 from rrl.cli.compare_records import compare_records
 from rrl.cli.show import card_of, describe, lines
 from rrl.code_version import code_version
-from rrl.command import flags
+from rrl.config.settings import HeadTraining
 from rrl.errors import UserError
 from rrl.heads.cached import Data
-from rrl.config.settings import HeadTraining
 from rrl.heads.sgd import Selection, Setting, initial_head, train_heads
+from rrl.job import Card, read_card
 from rrl.library import SCHEDULE
 from rrl.library import probe as library_probe
 from rrl.stages import best_subset, probe
-from rrl.job import Card, read_card
 from rrl.store.logits import read_logits
 from rrl.store.members import SPLITS, parse_member
 from tests.helpers.made_up import CLASSES, COUNTS, LABELS, NETWORKS, Arrays, network, represented

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from rrl.config.settings import HeadTraining
 from rrl.heads import cached
 from rrl.heads.cached import Columns, Data, OnDisk, Order, join, open_features, read_data
-from rrl.config.settings import HeadTraining
 from rrl.heads.sgd import Setting, initial_head, train_heads, trainings
 from rrl.job import read_card
 from rrl.store.features import create

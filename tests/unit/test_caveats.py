@@ -9,10 +9,10 @@ import pytest
 from rrl.caveats import known_val, of_pick, trained_on_imagenet
 from rrl.cli import show
 from rrl.config.load import load_plan
+from rrl.job import Job, read_card
 from rrl.jobs import Planned, behind
 from rrl.networks.checkpoints import checkpoints
 from rrl.stages.table import note
-from rrl.job import Job, read_card
 from tests.helpers.clones import CLONE
 
 PAPER, DEMO = (load_plan(CLONE / path) for path in ("config.yaml", "workflow/config/demo.yaml"))

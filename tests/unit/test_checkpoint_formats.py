@@ -19,8 +19,8 @@ from torch import nn
 
 from rrl.errors import UserError
 from rrl.networks.api import build, convert, load
-from rrl.networks.architecture_names import FIXED, WIDENED, parse_architecture
-from rrl.networks.architectures import parameter_count
+from rrl.networks.architectures import NAMED, parse_architecture
+from rrl.networks.build import parameter_count
 from rrl.networks.stored_networks import resize_position_embeddings
 from tests.helpers.clones import CLONE
 from tests.helpers.models import (
@@ -92,7 +92,7 @@ def test_features_have_the_shape_that_is_announced(arch: str, size: int) -> None
 @pytest.mark.parametrize(
     ("arch", "size", "message"),
     [
-        ("resnet51", None, "found 'resnet51'; allowed are resnet8, resnet8rgb, cifar_resnet18, resnet50, resnet152"),
+        ("resnet51", None, "found 'resnet51'; must be one of resnet8, resnet8rgb, cifar_resnet18, resnet50, resnet152"),
         ("timm/resnet51x", None, "timm/resnet51x: timm .* has no such model"),
         ("torchvision/nothing", None, "torchvision/nothing: torchvision has no such model"),
         ("torchvision/squeezenet1_0", None, "does not end in a linear layer"),
@@ -351,7 +351,7 @@ def state() -> Tensors:
         (dict, "resnet152", "torchvision", r"not a resnet152: missing: model.layer2.4.*It would fit arch resnet50$"),
         (dict, "resnet152", "auto", r"not a resnet152: missing: model.layer2.4.*It would fit arch resnet50$"),
         (dict, "resnet50w2", "auto", r"not a resnet50w2: model.bn1.bias: found shape \(64,\), resnet50w2 has \(128,\)"),
-        (dict, "vit_b16", "auto", "not a vit_b16 behind any prefix; the keys begin with .*It would fit arch resnet50$"),
+        (dict, "vit_b16", "auto", "not a vit_b16 under any prefix; the keys begin with .*It would fit arch resnet50$"),
         (without("layer3.2.bn2.running_mean"), "resnet50", "torchvision", "missing: model.layer3.2.bn2.running_mean. No arch"),
         (without("layer3.2.bn2.running_mean"), "resnet50", "auto", "missing: model.layer3.2.bn2.running_mean. No arch"),
         (reshaped("layer1.0.conv1.weight"), "resnet50", "auto", r"layer1.0.conv1.weight: found shape \(63, 64, 1, 1\), resnet50 has"),
@@ -397,7 +397,7 @@ def test_a_file_that_is_not_ours_is_not_loaded(tmp_path: Path, state: Tensors) -
     (tmp_path / "bad.safetensors").write_bytes(b"no")
     with pytest.raises(UserError, match="damaged, or not a safetensors file"):
         load(tmp_path / "bad.safetensors")
-    with pytest.raises(UserError, match="format: found 'pickle'; allowed are rrl, swav"):
+    with pytest.raises(UserError, match="format: found 'pickle'; must be one of auto, rrl, swav"):
         convert(tmp_path / "other.safetensors", tmp_path / "out", arch="resnet50", format="pickle")
 
 
@@ -423,7 +423,7 @@ def test_the_example_of_the_docs_runs(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_docs_have_every_architecture_of_the_sizes_test() -> None:
     text = (CLONE / "docs/networks.md").read_text()
-    for name in [*WIDENED, *FIXED]:
+    for name in NAMED:
         assert f"`{name}`" in text or f"`_{name.rpartition('_')[2]}`" in text, name
 
 

@@ -41,7 +41,7 @@ def test_words_are_networks(tmp_path: Path) -> None:
     [
         (["A"], [], "one network: name two or more"),
         (["A", "nothing.pth"], [], "nothing.pth: missing; allowed are timm/<name>"),
-        (["A", "resnet51=B.safetensors"], [], "found 'resnet51'; allowed are resnet8"),
+        (["A", "resnet51=B.safetensors"], [], "found 'resnet51'; must be one of resnet8"),
         (["A", "A"], [], "A.safetensors: named twice"),
         (["A", "timm/no_such"], [], "timm/no_such: timm .* has no such model"),
         (["A", "torchvision/no_such"], [], "no_such"),

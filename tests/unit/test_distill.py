@@ -15,19 +15,18 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from rrl.config.settings import PaddedCrop, Photographs, Recipe, Transform, parse_transform
 from rrl.data.images import Split, load_split
-from rrl.config.settings import PaddedCrop, Photographs, Transform, parse_transform
 from rrl.errors import UserError
-from rrl.networks.architectures import Network, build_trunk
+from rrl.job import Card
+from rrl.networks.build import Network, build_trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.stored_networks import load_trunk
 from rrl.stages import extract
 from rrl.stages.distill import check_teachers, distillation, read_heads, teacher_logits, view_batches
-from rrl.job import Card
 from rrl.store.features import views_of
 from rrl.store.files import sha256_of_file
 from rrl.training.randomness import generator, shuffled, stream
-from rrl.config.settings import Recipe
 from rrl.training.train import train
 from tests.helpers.clones import CLONE
 from tests.helpers.trainings import CROP, RECIPE, VIEWS, Source

@@ -22,13 +22,13 @@ import pytest
 import requests
 
 import rrl.bars
-import rrl.data.sources
+import rrl.data.downloads
 import rrl.networks.checkpoints
 import rrl.stages.download
 from docs.published import checkpoints_page
-from rrl.data.sources import ATTEMPTS
+from rrl.data.downloads import ATTEMPTS
 from rrl.errors import UserError
-from rrl.networks.architecture_names import parse_architecture
+from rrl.networks.architectures import parse_architecture
 from rrl.networks.checkpoints import FIRST_USE, Checkpoint, checkpoints, pins, planned_sha256
 from rrl.stages.download import download, main
 
@@ -114,7 +114,7 @@ def registry(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dic
     """One file, and an archive of three, on the site; no pins; next to no waiting."""
     entries = {"one": entry([FILE], f"{site.address}/one"), "runs": entry(RUNS, f"{site.address}/runs", archive=True)}
     monkeypatch.setattr(rrl.stages.download, "checkpoints", lambda: entries)
-    monkeypatch.setattr(rrl.data.sources, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(rrl.data.downloads, "FIRST_WAIT", 0.001)
     monkeypatch.setattr(rrl.networks.checkpoints, "PINS", tmp_path / "pins.json")
     forget_pins()
     return entries
@@ -225,7 +225,7 @@ def test_passing_failures_are_tried_again(
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
     assert download(FILE, folder).read_bytes() == CONTENT
-    assert waits == [rrl.data.sources.FIRST_WAIT, 0, 1]
+    assert waits == [rrl.data.downloads.FIRST_WAIT, 0, 1]
     assert "HTTP status 503; trying again in 1 s" in capsys.readouterr().err
 
 
@@ -373,7 +373,7 @@ def test_progress(
     site: Site, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rrl.bars, "SECONDS", 0)
-    monkeypatch.setattr(rrl.data.sources, "PIECE", 250_000)
+    monkeypatch.setattr(rrl.data.downloads, "PIECE", 250_000)
     download(FILE, folder)
     assert re.search(r"^one\.pth\.tar: 1 of 1 MB, [\d.,]+ MB/s, 0.0 s left$", capsys.readouterr().err, re.MULTILINE)
     (folder / FILE).unlink()

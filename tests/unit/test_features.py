@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from rrl.data.images import Split, augment, inputs, normalise
 from rrl.config.settings import PaddedCrop
+from rrl.data.images import Split, augment, inputs, normalise
 from rrl.errors import UserError
-from rrl.networks.architectures import build_trunk
+from rrl.job import read_card
+from rrl.networks.build import build_trunk
 from rrl.networks.inference import for_inference
 from rrl.stages.extract import extract_split
-from rrl.job import read_card
 from rrl.store.features import read_split, to_dtype, views_of
 from rrl.store.members import SPLITS, Member, parse_member
 

@@ -13,10 +13,11 @@ import yaml
 from PIL import Image
 
 from rrl.data.fetch import fetch
-from rrl.data.image_sources import Source, open_source, opened
+from rrl.data.image_sources import open_source, opened
+from rrl.data.items import Source
 from rrl.data.pictures import Unreadable, upright
+from rrl.data.user_images import look
 from rrl.errors import UserError
-from rrl.stages.image_target import look
 from tests.helpers.clones import CLONE
 
 
@@ -398,7 +399,7 @@ def fashion(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_data_set_of_torchvision(fashion: Path) -> None:
-    from rrl.data.datasets import open_part
+    from rrl.data.demo import open_part
 
     source = open_source("torchvision/FashionMNIST", fashion)
     assert (source.name, source.fingerprint) == ("torchvision/FashionMNIST", "torchvision/FashionMNIST")

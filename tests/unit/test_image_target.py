@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rrl.command import flags
+from rrl.stages.image_target import main
 
 from rrl.code_version import code_version
-from rrl.command import flags
+from rrl.config.settings import PaddedCrop, Photographs
 from rrl.data.image_sources import open_source, opened
 from rrl.data.image_splits import RULE
 from rrl.data.images import Split, inputs, join, load_split
 from rrl.data.pictures import upright
-from rrl.config.settings import PaddedCrop, Photographs
 from rrl.errors import UserError
-from rrl.stages.image_target import main
 from rrl.job import Card, read_card
 from rrl.store.files import sha256_of_file
 

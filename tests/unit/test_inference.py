@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rrl.networks import inference
-from rrl.networks.architectures import JointTrunk, Trunk, build_trunk, parameter_count
+from rrl.networks.build import JointTrunk, Trunk, build_trunk, parameter_count
 from rrl.networks.inference import COMPILED_FROM, compiles, folded, for_inference
 
 CPU = torch.device("cpu")

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from rrl.command import flags
+from rrl.stages.lbfgs_probe import Fit, TrainingImages, fit_heads, minimise, select
 from torch import Tensor, nn
 
 from rrl.arithmetic import NATIVE, PORTABLE
@@ -20,16 +22,14 @@ from rrl.cli.compare_records import compare_records
 from rrl.cli.estimate import HOUR, SPEED, Costs
 from rrl.cli.show import card_of, describe, lines
 from rrl.code_version import code_version
-from rrl.command import flags
 from rrl.config.load import load_config
 from rrl.config.schema import LbfgsProbe
 from rrl.errors import UserError
 from rrl.heads.sgd import Data
 from rrl.heads.sweep import EPSILON, Heads, logits
+from rrl.job import Card, read_card
 from rrl.plan import Plan
 from rrl.stages import ensemble, lbfgs_probe, probe
-from rrl.stages.lbfgs_probe import Fit, TrainingImages, fit_heads, minimise, select
-from rrl.job import Card, read_card
 from rrl.store.logits import read_logits
 from tests.helpers.clones import CLONE, copy_clone, planned_jobs
 from tests.helpers.made_up import LABELS, NETWORKS, network, represented

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from rrl.errors import UserError
+from rrl.job import read_card
 from rrl.library import concatenate, extract, probe
 from rrl.networks.api import load
-from rrl.job import read_card
 from rrl.store.features import read_split
 from tests.helpers.clones import CLONE
 
@@ -27,8 +27,9 @@ def test_the_example_of_the_readme_runs() -> None:
 
 def test_features_are_those_of_the_workflow(tiny: Path) -> None:
     """The demo's network on the demo's images, extracted here and there (where they are kept as float16)."""
-    from rrl.data.images import load_split, normalise
     from rrl.data.transforms import PaddedCrop
+
+    from rrl.data.images import load_split, normalise
 
     root = tiny / "results/tiny"
     data = load_split(read_card(root / "targets/mnist.json"), "test", tiny / "data")

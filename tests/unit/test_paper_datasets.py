@@ -9,6 +9,7 @@ import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,16 +19,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import rrl.data.paper_datasets as paper_datasets
-from rrl.data.image_sources import Item, Source
+from rrl.data import cifar as cifars
 from rrl.data.image_splits import splits_of
-from rrl.data.paper_datasets import CLASSES, batches_of, class_names, describe, open_paper_dataset, openers
+from rrl.data.items import Item, Source
+from rrl.data.paper_datasets import class_names, describe, open_paper_dataset
 from rrl.data.paper_folders import opener
 from rrl.data.pictures import Unreadable, upright
+from rrl.data.sources import DATASETS, PAPER, names
+from rrl.data.user_images import look
 from rrl.errors import UserError
-from rrl.stages.image_target import look
 from tests.helpers.clones import CLONE
 from tests.helpers.paper_data import Cifar, make_cifar, make_imagenet, make_inaturalist, picture, wnid
+
+PAPERS = names(PAPER)
 
 Serve = Callable[[Cifar], Path]
 
@@ -97,7 +101,12 @@ def test_the_default_is_the_published_number_of_classes(tmp_path: Path) -> None:
     make_imagenet(tmp_path)
     message = refusal(lambda: imagenet(tmp_path, classes=None))
     assert "found 3 class folders in train and in val, allowed are 1,000" in message and "`classes`" in message
-    assert CLASSES == {"imagenet": 1000, "inaturalist18": 8142, "cifar10": 10, "cifar100": 100}
+    assert {name: DATASETS[name].classes for name in PAPERS} == {
+        "imagenet": 1000,
+        "inaturalist18": 8142,
+        "cifar10": 10,
+        "cifar100": 100,
+    }
 
 
 def test_the_fingerprint_follows_names_and_labels(tmp_path: Path) -> None:
@@ -280,7 +289,7 @@ def test_an_error_of_the_disk_names_the_folder(tmp_path: Path, monkeypatch: pyte
     def failing(*_: object) -> None:
         raise OSError(5, "Input/output error", "some/folder")
 
-    monkeypatch.setattr(paper_datasets, "open_imagenet", failing)
+    monkeypatch.setattr("rrl.data.imagenet.open_imagenet", failing)
     assert refusal(lambda: imagenet(tmp_path)) == "some/folder: cannot be read (Input/output error); make it readable"
 
 
@@ -291,9 +300,8 @@ def test_few_images_are_no_error_and_are_reported(tmp_path: Path, monkeypatch: p
         "imagenet train: 11 images of 3 classes, 3 to 4 each; published are 1,281,167 images of 1,000 classes",
         "imagenet test: 6 images of 3 classes, 2 to 2 each; published are 50,000 images of 1,000 classes",
     ]
-    monkeypatch.setitem(CLASSES, "imagenet", 3)
-    monkeypatch.setitem(paper_datasets.PUBLISHED, ("imagenet", "train"), (12, 4))
-    monkeypatch.setitem(paper_datasets.PUBLISHED, ("imagenet", "test"), (6, 2))
+    published = {"train": (12, 4), "test": (6, 2)}
+    monkeypatch.setitem(DATASETS, "imagenet", replace(DATASETS["imagenet"], classes=3, published=published))
     assert describe("imagenet", imagenet(tmp_path, None)) == [
         "imagenet train: 11 images of 3 classes, 3 to 4 each; published are 12 images; "
         f"1 classes have fewer than the published 4 ({wnid(1)} has 3)",
@@ -462,26 +470,26 @@ def cifar(folder: Path, dataset: str = "cifar10", classes: int | None = None) ->
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
 def test_cifar_is_read_in_its_own_format(dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_cifar(tmp_path, dataset, CLASSES[dataset], train_per_class=5, test_per_class=2).publish(monkeypatch)
+    make_cifar(tmp_path, dataset, DATASETS[dataset].classes, train_per_class=5, test_per_class=2).publish(monkeypatch)
     source = cifar(tmp_path, dataset)
     assert {part: len(items) for part, items in source.parts.items()} == {
-        "train": 5 * CLASSES[dataset],
-        "test": 2 * CLASSES[dataset],
+        "train": 5 * DATASETS[dataset].classes,
+        "test": 2 * DATASETS[dataset].classes,
     }
-    assert class_names(source) == [f"class {label:02d}" for label in range(CLASSES[dataset])]
+    assert class_names(source) == [f"class {label:02d}" for label in range(DATASETS[dataset].classes)]
     for items in source.parts.values():
         assert [item.reference for item in items] == list(range(len(items)))
         assert {item.label for item in items} == set(class_names(source))
-    item = source.parts["test"][CLASSES[dataset] + 3]
+    item = source.parts["test"][DATASETS[dataset].classes + 3]
     assert item.label == "class 03"
-    expected = picture(3, CLASSES[dataset], 32, f"{dataset}/test/{CLASSES[dataset] + 3}")
+    expected = picture(3, DATASETS[dataset].classes, 32, f"{dataset}/test/{DATASETS[dataset].classes + 3}")
     for reference in (item.reference, str(item.reference)):  # as an index holds it
         assert np.array_equal(np.asarray(source.open["test"](reference)), expected)
 
 
 def test_files_that_are_whole_are_not_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_cifar(tmp_path).publish(monkeypatch)
-    monkeypatch.setattr(paper_datasets, "_download", None)
+    monkeypatch.setattr(cifars, "_download", None)
     assert len(cifar(tmp_path).parts["train"]) == 100
 
 
@@ -544,7 +552,7 @@ def test_without_a_network_the_message_names_the_archive(
     (made.folder / "batches.meta").unlink()
     message = refusal(lambda: cifar(tmp_path))
     assert (
-        f"{made.folder}: data_batch_2 damaged, batches.meta missing, and not to be had from http://127.0.0.1:"
+        f"{made.folder}: data_batch_2 damaged, batches.meta missing, and not available from http://127.0.0.1:"
         in message
     )
     assert re.search(rf"put archive.tar.gz \(md5 [0-9a-f]{{32}}\) into {tmp_path}/torchvision/ and run again", message)
@@ -579,7 +587,7 @@ def test_files_that_are_not_the_published_ones_are_never_unpickled(
 
 def test_another_number_of_classes_of_cifar_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_cifar(tmp_path, classes=4).publish(monkeypatch)
-    assert "found 4 classes, allowed are 10; mend `classes`" in refusal(lambda: cifar(tmp_path))
+    assert "found 4 classes, the config says 10; correct `classes`" in refusal(lambda: cifar(tmp_path))
     assert len(class_names(cifar(tmp_path, classes=4))) == 4
 
 
@@ -617,12 +625,12 @@ def make(dataset: str, folder: Path, monkeypatch: pytest.MonkeyPatch, train: int
     return open_paper_dataset(dataset, folder, 2, 6)
 
 
-@pytest.mark.parametrize("dataset", CLASSES)
+@pytest.mark.parametrize("dataset", PAPERS)
 def test_a_miniature_can_be_learnt_from(dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert learnable(make(dataset, tmp_path, monkeypatch, train=10, test=5)) > 0.8
 
 
-@pytest.mark.parametrize("dataset", CLASSES)
+@pytest.mark.parametrize("dataset", PAPERS)
 def test_miniatures_are_the_same_each_time(dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (make(dataset, tmp_path / name, monkeypatch, train=5, test=1) for name in ("a", "b"))
     assert first.parts == second.parts and first.fingerprint == second.fingerprint
@@ -633,7 +641,7 @@ def test_miniatures_are_the_same_each_time(dataset: str, tmp_path: Path, monkeyp
     assert all(np.array_equal(one, other) for one, other in zip(*images, strict=True))
 
 
-@pytest.mark.parametrize("dataset", CLASSES)
+@pytest.mark.parametrize("dataset", PAPERS)
 def test_validation_images_can_be_drawn_from_train(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -669,7 +677,7 @@ def test_the_number_of_threads_changes_nothing(threads: int, tmp_path: Path) -> 
 
 def test_another_data_set_is_refused(tmp_path: Path) -> None:
     message = refusal(lambda: open_paper_dataset("mnist", tmp_path, 1))
-    assert message == "data set 'mnist': allowed are imagenet, inaturalist18, cifar10, cifar100"
+    assert message == "data set 'mnist': must be one of imagenet, inaturalist18, cifar10, cifar100"
 
 
 def test_grey_and_cmyk_files_are_given_as_rgb(tmp_path: Path) -> None:
@@ -705,17 +713,18 @@ def test_images_are_opened_as_the_published_code_opens_them(tmp_path: Path) -> N
 def test_batches_are_read_as_torchvision_reads_them_and_no_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: str
 ) -> None:
-    cifar = make_cifar(tmp_path, dataset)
-    cifar.publish(monkeypatch)
+    make_cifar(tmp_path, dataset).publish(monkeypatch)
     source = open_paper_dataset(dataset, tmp_path, 1, 10)
-    batches = batches_of(dataset)
-    opens = openers(dataset, tmp_path, batches)
+    batches = source.batches
+    opens = cifars.openers(dataset, tmp_path, batches)
     for part, items in source.parts.items():
         for item in items:
             theirs, ours = source.open[part](item.reference), opens[part](str(item.reference))
             assert np.array_equal(np.asarray(theirs), np.asarray(ours))
     path = tmp_path / "torchvision" / batches["test"][0][0]
     path.write_bytes(path.read_bytes() + b"x")
-    assert f"{path}: not the file that the target was made of" in refusal(lambda: openers(dataset, tmp_path, batches))
+    assert f"{path}: not the file that the target was made of" in refusal(
+        lambda: cifars.openers(dataset, tmp_path, batches)
+    )
     path.unlink()
-    assert f"{path}: cannot be read (No such file" in refusal(lambda: openers(dataset, tmp_path, batches))
+    assert f"{path}: cannot be read (No such file" in refusal(lambda: cifars.openers(dataset, tmp_path, batches))

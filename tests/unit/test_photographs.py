@@ -14,10 +14,10 @@ from scipy.stats import ks_2samp
 from torchvision import transforms as T
 from torchvision.transforms import functional as F
 
+from rrl.config.settings import PaddedCrop, Photographs, parse_transform
 from rrl.data.images import Split, inputs
 from rrl.data.photographs import network_input, random_crop
 from rrl.data.pictures import read_picture
-from rrl.config.settings import PaddedCrop, Photographs, parse_transform
 from rrl.errors import UserError
 
 INTERPOLATIONS = ["bilinear", "bicubic", "nearest", "box", "hamming", "lanczos"]

@@ -26,8 +26,8 @@ from timm.data import create_transform, resolve_data_config
 from torch import nn
 from torchvision.models import get_model, get_model_weights
 
-from rrl.data.photographs import network_input
 from rrl.config.settings import Photographs
+from rrl.data.photographs import network_input
 from rrl.errors import UserError
 from rrl.networks.pretrained import preprocessing, pretrained_trunk
 from tests.helpers.library_weights import classifier, in_torchs_cache, penultimate, photograph, transform
@@ -110,10 +110,10 @@ def test_a_damaged_file_in_torchvisions_cache_is_one_message(content: bytes) -> 
         ("timm/nothing", "timm/nothing: timm .* has no such model"),
         (
             "timm/resnet18.foo",
-            r"timm/resnet18.foo: timm .* has no such weights; allowed are resnet18.a1_in1k, resnet18",
+            r"timm/resnet18.foo: timm .* has no such weights; it must be one of resnet18.a1_in1k, resnet18",
         ),
-        ("2xtimm/resnet18", "found '2xtimm/resnet18'; published weights are had by timm/<name> and torchvision/<name>"),
-        ("resnet50", "found 'resnet50'; published weights are had by timm/<name> and torchvision/<name>"),
+        ("2xtimm/resnet18", "found '2xtimm/resnet18'; weights are published for timm/<name> and torchvision/<name>"),
+        ("resnet50", "found 'resnet50'; weights are published for timm/<name> and torchvision/<name>"),
     ],
 )
 def test_a_name_that_has_no_published_weights_is_refused_before_anything_is_downloaded(
@@ -367,13 +367,13 @@ def test_transforms_of_this_projects_networks() -> None:
 @pytest.mark.parametrize(
     ("arch", "message"),
     [
-        ("timm/vit_base_patch16_sapiens2.fb", r"takes inputs \(3, 1024, 768\); allowed are square RGB images"),
+        ("timm/vit_base_patch16_sapiens2.fb", r"takes inputs \(3, 1024, 768\); they must be square RGB images"),
         ("timm/nothing", "timm/nothing: timm .* has no such model; timm.list_models"),
-        ("timm/resnet18.foo", "timm/resnet18.foo: timm .* has no such weights; allowed are resnet18.a1_in1k, resnet18"),
+        ("timm/resnet18.foo", "timm/resnet18.foo: timm .* has no such weights; it must be one of resnet18.a1_in1k, resnet18"),
         ("torchvision/nothing", "torchvision/nothing: torchvision has no image classifier of this name; torchvision.models"),
         ("torchvision/r3d_18", "torchvision/r3d_18: torchvision has no image classifier of this name"),
         ("torchvision/fcn_resnet50", "torchvision/fcn_resnet50: torchvision has no image classifier of this name"),
-        ("resnet51", "found 'resnet51'; allowed are resnet8, "),
+        ("resnet51", "found 'resnet51'; must be one of resnet8, "),
     ],
 )  # fmt: skip
 def test_networks_without_a_transform_are_one_message(arch: str, message: str) -> None:

@@ -21,14 +21,13 @@ from torch import Tensor, nn
 from rrl.config.load import load_config
 from rrl.config.runs import setting_name
 from rrl.config.schema import Finetuning
+from rrl.config.settings import HeadTraining, Recipe
 from rrl.heads import heads
 from rrl.heads.cached import Data
-from rrl.config.settings import HeadTraining
 from rrl.heads.sgd import Setting, initial_head, train_heads
-from rrl.networks.architectures import Network, build_trunk
+from rrl.networks.build import Network, build_trunk
 from rrl.plan import Plan
 from rrl.training.randomness import generator, shuffled
-from rrl.config.settings import Recipe
 from rrl.training.train import parameter_groups, train
 from tests.helpers.clones import CLONE
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
+from rrl.config.settings import PaddedCrop, Photographs, Transform
 from rrl.data import reading
 from rrl.data.images import Split, inputs
 from rrl.data.pictures import Unreadable
 from rrl.data.reading import CHUNK, KEPT, Pixels, Readers, stop_all
-from rrl.config.settings import PaddedCrop, Photographs, Transform
 from rrl.errors import UserError
 from rrl.training.device import ahead
 from tests.helpers.clones import CLONE

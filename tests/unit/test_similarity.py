@@ -15,8 +15,8 @@ from rrl.arithmetic import NATIVE
 from rrl.code_version import code_version
 from rrl.errors import UserError
 from rrl.figures.cka import Hsic, cka, hsic
-from rrl.stages import similarity
 from rrl.job import Card, Job, read_card
+from rrl.stages import similarity
 from rrl.store.features import create, file_digest
 
 Array = npt.NDArray[np.float64]

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from rrl.config.settings import HeadTraining
 from rrl.data.shots import first_of_each_class
 from rrl.errors import UserError
 from rrl.heads.cached import Data
 from rrl.heads.graphs import FusedSweep
-from rrl.config.settings import HeadTraining
 from rrl.heads.sgd import Selection, Setting, initial_head, train_heads, trainings
 from rrl.heads.sweep import GROUP, BatchNorm, Heads, Sweep, evaluate, logits
 from rrl.training.randomness import generator

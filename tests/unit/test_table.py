@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from rrl.cells import column_label, parameters_text, summarise
-from rrl.stages.table import latex, markdown, wide
 from rrl.job import Card
+from rrl.stages.table import latex, markdown, wide
 
 
 def record(representation: str, transfer: str, top1: dict[str, float]) -> Card:

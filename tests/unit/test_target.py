@@ -3,18 +3,19 @@
 import re
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rrl.data import fetch as fetching
-from rrl.data.datasets import open_part
+from rrl.data.demo import open_part
 from rrl.data.fetch import fetch
 from rrl.data.images import load_split
+from rrl.data.sources import DATASETS
 from rrl.errors import UserError
-from rrl.stages.target import split_images
 from rrl.job import read_card
+from rrl.stages.target import split_images
 from tests.helpers.clones import CLONE
 
 LABELS = {"train": [i % 4 for i in range(400)], "test": [i % 4 for i in range(80)]}
@@ -88,9 +89,10 @@ def test_without_a_network_the_message_says_what_to_put_where(
     for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    monkeypatch.setattr(fetching, "FASHION_MIRROR", "http://127.0.0.1:9/")
-    monkeypatch.setattr(fetching, "FASHION_PACKAGE", "no-such-package")
-    monkeypatch.setattr(fetching, "FASHION_PACKAGE_URL", "http://127.0.0.1:9/x.deb")
+    places = {"gz": "http://127.0.0.1:9/", "apt": "no-such-package", "deb": "http://127.0.0.1:9/x.deb"}
+    if dataset == "fashion-mnist":
+        assert list(places) == [kind for kind, _ in DATASETS[dataset].addresses]
+        monkeypatch.setitem(DATASETS, dataset, replace(DATASETS[dataset], addresses=tuple(places.items())))
     with pytest.raises(UserError, match=rf"put there by hand: .*, into {tmp_path}/{dataset}/") as caught:
         fetch(dataset, {"file": "00"}, tmp_path)
     assert "\n" not in str(caught.value)

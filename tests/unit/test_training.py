@@ -10,16 +10,15 @@ import torch
 from torch import nn
 from torch.optim.sgd import sgd
 
+from rrl.config.settings import PaddedCrop, Recipe
 from rrl.data.images import Split
-from rrl.config.settings import PaddedCrop
 from rrl.errors import UserError
-from rrl.networks.architectures import Network, build_trunk, parameter_count
+from rrl.networks.build import Network, build_trunk, parameter_count
 from rrl.stages.random_network import set_statistics
 from rrl.training import train as loop
 from rrl.training.batches import epoch_batches
 from rrl.training.randomness import shuffled
 from rrl.training.schedule import learning_rates
-from rrl.config.settings import Recipe
 from rrl.training.train import Tally, parameter_groups, train
 from rrl.training.training_state import Position, Unsaved
 
@@ -56,7 +55,7 @@ def test_a_joint_trunk_is_its_trunks_side_by_side() -> None:
 def test_an_unknown_architecture_is_refused(arch: str) -> None:
     with pytest.raises(
         UserError,
-        match="allowed are resnet8, resnet8rgb, cifar_resnet18, resnet50, resnet152, .*w<width> after resnet8",
+        match="must be one of resnet8, resnet8rgb, cifar_resnet18, resnet50, resnet152, .*w<width> after resnet8",
     ):
         build_trunk(arch)
 

@@ -13,15 +13,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rrl.config.settings import PaddedCrop, Recipe
 from rrl.data import reading
 from rrl.data.images import Split
-from rrl.config.settings import PaddedCrop
 from rrl.errors import UserError
-from rrl.stages.finetune import BestEpoch, Evaluation
 from rrl.job import Job
+from rrl.stages.finetune import BestEpoch, Evaluation
 from rrl.training import batches, training_state
 from rrl.training import train as loop
-from rrl.config.settings import Recipe
 from rrl.training.train import train
 from rrl.training.training_state import Saved
 from tests.helpers.trainings import EPOCHS, RECIPE, STEPS, Stages

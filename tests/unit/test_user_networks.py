@@ -14,19 +14,19 @@ import pytest
 import timm
 import torch
 import torchvision
+from rrl.command import flags
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 from rrl.code_version import code_version
-from rrl.command import flags
 from rrl.data.photographs import network_input
 from rrl.errors import UserError
+from rrl.job import Card, read_card
 from rrl.networks.api import load
 from rrl.networks.recognise import architecture_of
 from rrl.networks.stored_networks import load_trunk
 from rrl.stages import library_network, user_network
-from rrl.job import Card, read_card
 from rrl.store.files import sha256_of_file
 from tests.helpers.library_weights import classifier, in_torchs_cache, penultimate, photograph, transform
 from tests.helpers.models import IMAGES, features_of, resnet, rrl_file, run, same
@@ -179,10 +179,10 @@ def test_a_missing_file_is_one_message(tmp_path: Path, file: str, reason: str) -
 @pytest.mark.parametrize(
     ("arch", "message"),
     [
-        ("resnet50", "not a resnet50 behind any prefix; .* No architecture of the published networks fits it"),
+        ("resnet50", "not a resnet50 under any prefix; .* No architecture of the published networks fits it"),
         ("torchvision/mobilenet_v3_small", "not a torchvision/mobilenet_v3_small.*No architecture of the published"),
         ("torchvision/nothing", "torchvision/nothing: torchvision has no such model"),
-        ("resnet51", "found 'resnet51'; allowed are resnet8"),
+        ("resnet51", "found 'resnet51'; must be one of resnet8"),
     ],
 )
 def test_another_architecture_than_the_files_is_refused(

@@ -10,12 +10,11 @@ import pytest
 import torch
 
 from benchmarks import views
-from rrl.data.datasets import open_part
+from rrl.config.settings import HeadTraining, PaddedCrop
+from rrl.data.demo import open_part
 from rrl.data.images import Split
-from rrl.config.settings import PaddedCrop
-from rrl.config.settings import HeadTraining
 from rrl.heads.sgd import Setting
-from rrl.networks.architectures import JointTrunk, build_trunk
+from rrl.networks.build import JointTrunk, build_trunk
 from tests.helpers.clones import CLONE
 
 EPOCHS = 4

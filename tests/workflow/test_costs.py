@@ -33,8 +33,8 @@ from rrl.cli.estimate import (
 from rrl.config.load import load_plan, load_plans
 from rrl.errors import UserError
 from rrl.jobs import Planned, behind
-from rrl.networks.architecture_names import FIXED, WIDENED
-from rrl.networks.architectures import build_trunk, parameter_count
+from rrl.networks.architectures import NAMED
+from rrl.networks.build import build_trunk, parameter_count
 from rrl.plan import Plan
 from tests.helpers.clones import CLONE, copy_clone, planned_jobs
 
@@ -81,7 +81,7 @@ def test_constants_are_what_torch_counts(arch: str, size: int) -> None:
 
 
 def test_every_architecture_has_its_constants() -> None:
-    assert {*FACTS, *TRANSFORMERS} == {*WIDENED, *FIXED}
+    assert {*FACTS, *TRANSFORMERS} == {*NAMED}
 
 
 def test_models_of_libraries_are_counted_if_they_can_be_run_without_weights() -> None:

@@ -11,7 +11,7 @@ import yaml
 from rrl.cells import parameters_text
 from rrl.config import paper
 from rrl.config.load import load_config
-from rrl.networks.architecture_names import parse_architecture
+from rrl.networks.architectures import parse_architecture
 from rrl.networks.checkpoints import checkpoints
 from rrl.plan import Plan
 from tests.helpers.clones import CLONE, copy_clone, planned_jobs
