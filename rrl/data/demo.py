@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +13,9 @@ import numpy.typing as npt
 from rrl.config.settings import DemoSource
 from rrl.data.fetch import fetch, fetch_command
 from rrl.data.sources import DATASETS
-from rrl.data.targets import Row, Target
+from rrl.data.targets import Row, Target, source_of
 from rrl.errors import UserError
+from rrl.job import Card
 
 RULE = (
     "images are ordered by sha256 of 'split_seed/part/position'; in that order each class gives its first "
@@ -81,16 +81,14 @@ def _order(part: str, count: int, seed: int) -> list[int]:
     return sorted(range(count), key=lambda position: hashlib.sha256(f"{seed}/{part}/{position}".encode()).digest())
 
 
-def images(
-    source: Mapping[str, Any], facts: Mapping[str, Any], rows: list[dict[str, str]], data_root: Path
-) -> tuple[npt.NDArray[np.uint8], None]:
+def images(target: Card, rows: list[dict[str, str]], data_root: Path) -> tuple[npt.NDArray[np.uint8], None]:
     """Images (N, height, width) of rows of the index. Raises UserError if a file is not as long as it was."""
-    dataset = source["dataset"]
-    for name, size in facts["fingerprint"]:
+    dataset = source_of(target)["dataset"]
+    for name, size in target.facts["fingerprint"]:
         path = data_root / dataset / name
         if not path.exists() or path.stat().st_size != size:
             raise UserError(
-                f"{path}: missing, or not the {size} bytes that the target was made from; delete it if it is there, "
+                f"{path}: missing, or not the {size} bytes that {target.path} was made from; delete it if it is there, "
                 f"then: {fetch_command(dataset, data_root)}"
             )
     positions: dict[str, list[int]] = {}

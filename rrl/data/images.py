@@ -56,8 +56,7 @@ def load_split(target: Card, split: str, data_root: Path) -> Split:
     reader = csv.DictReader(io.StringIO(text.decode("utf-8", "surrogateescape"), newline=""))
     rows = [row for row in reader if row["split"] == split]
     labels = np.array([int(row["label"]) for row in rows], dtype=np.int64)
-    source = source_of(target)
-    images, open_ = import_module(DATASETS[source["dataset"]].kind).images(source, target.facts, rows, data_root)
+    images, open_ = import_module(DATASETS[source_of(target)["dataset"]].kind).images(target, rows, data_root)
     return Split(images, labels, open_)
 
 

@@ -18,8 +18,9 @@ from rrl.data.image_splits import RULE, rows_of, splits_of
 from rrl.data.items import Item, Source, by_reference
 from rrl.data.paper_folders import some
 from rrl.data.sources import DATASETS, PAPER, names
-from rrl.data.targets import Target
+from rrl.data.targets import Target, source_of
 from rrl.errors import UserError
+from rrl.job import Card
 
 
 def make(source: PaperSource, pins: Mapping[str, str], data_root: Path, threads: int) -> Target:
@@ -34,16 +35,16 @@ def make(source: PaperSource, pins: Mapping[str, str], data_root: Path, threads:
     return Target(rows_of(splits, classes), "image", facts)
 
 
-def images(
-    source: Mapping[str, Any], facts: Mapping[str, Any], rows: list[dict[str, str]], data_root: Path
-) -> tuple[Any, Any]:
+def images(target: Card, rows: list[dict[str, str]], data_root: Path) -> tuple[Any, Any]:
     """References of rows of the index, and what opens one.
 
     Folders are not read again: of a million images that would take longer than to open those that are needed.
     Raises UserError if one of CIFAR's files is missing or another than when the target was made.
     """
-    dataset = source["dataset"]
-    return by_reference(rows, dataset, resolve_name(DATASETS[dataset].reopener)(dataset, data_root, facts["batches"]))
+    dataset = source_of(target)["dataset"]
+    return by_reference(
+        rows, dataset, resolve_name(DATASETS[dataset].reopener)(dataset, data_root, target.facts["batches"])
+    )
 
 
 def open_paper_dataset(dataset: str, data_root: Path, threads: int, classes: int | None = None) -> Source:

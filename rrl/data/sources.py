@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 # The modules of the kinds of data sets. Each has make(source, pins, data_root, threads), which gives the target of a
-# data set, and images(source, facts, rows, data_root), which gives the images of rows of its index.
+# data set, and images(target, rows, data_root), which gives the images of rows of a target's index.
 DEMO, PAPER, USER = "rrl.data.demo", "rrl.data.paper_datasets", "rrl.data.user_images"
 
 

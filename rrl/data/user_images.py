@@ -13,8 +13,9 @@ from rrl.data.image_sources import opened
 from rrl.data.image_splits import NAMED, RULE, rows_of, splits_of
 from rrl.data.items import Item, Source, by_reference
 from rrl.data.pictures import Unreadable, conversions, upright
-from rrl.data.targets import Target
+from rrl.data.targets import Target, source_of
 from rrl.errors import UserError
+from rrl.job import Card
 
 
 def make(source: ImageSource, pins: Mapping[str, str], data_root: Path, threads: int) -> Target:
@@ -93,14 +94,13 @@ def leave_out(source: Source, unreadable: dict[str, dict[str, str]], policy: str
     }
 
 
-def images(
-    source: Mapping[str, Any], facts: Mapping[str, Any], rows: list[dict[str, str]], data_root: Path
-) -> tuple[Any, Any]:
+def images(target: Card, rows: list[dict[str, str]], data_root: Path) -> tuple[Any, Any]:
     """References of rows of the index, and what opens one. Raises UserError if the files have changed."""
+    source = source_of(target)
     data, planned = opened(source["source"], data_root), source["fingerprint"]
     if data.fingerprint != planned:
         raise UserError(
-            f"{data.name}: files were added, removed or changed since the target was made (fingerprint "
+            f"{data.name}: files were added, removed or changed since {target.path} was made (fingerprint "
             f"{data.fingerprint}, then {planned}); put the files back, or write the new "
             "fingerprint into the config: all that was made of the old files is then made again"
         )

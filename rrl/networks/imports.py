@@ -40,17 +40,19 @@ def import_network(source: CheckpointFile | UserFile | LibraryModel, path: Path)
     Raises UserError if the file is not the planned one, cannot be read safely, or is not a network of the architecture.
     """
     origin = {"arch": source.arch, "origin": source.origin, "seed": source.seed}
-    trunk = without_weights(source.arch)
-    facts = origin | {"parameters": parameter_count(trunk), "feature_dim": trunk.feature_dim}
     match source:
         case LibraryModel():
             state = resolve_name(PRETRAINED)(source.arch).state_dict()
-            return Imported({f"trunk.{key}": value.contiguous() for key, value in state.items()}, origin, facts)
+            tensors, metadata = {f"trunk.{key}": value.contiguous() for key, value in state.items()}, origin
         case CheckpointFile():
             _check_pin(path, source.file, source.sha256)
+            tensors, metadata = read_file(path, source.arch, source.format)
         case UserFile():
             _check_sha256(path, source.sha256)
-    return Imported(*read_file(path, source.arch, source.format), facts)
+            tensors, metadata = read_file(path, source.arch, source.format)
+    trunk = without_weights(source.arch)
+    facts = origin | {"parameters": parameter_count(trunk), "feature_dim": trunk.feature_dim}
+    return Imported(tensors, metadata, facts)
 
 
 def read_file(path: Path, arch: str, format: str) -> tuple[Tensors, dict[str, Any]]:

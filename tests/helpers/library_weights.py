@@ -7,11 +7,11 @@ from typing import Any
 import matplotlib
 import torch
 from PIL import Image
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from rrl.config.schema import Photographs as Allowed
-from rrl.config.settings import Photographs, parse_transform
+from rrl.config.settings import Photographs
 from rrl.networks.pretrained import preprocessing
 from tests.helpers.models import randomise, run
 
@@ -46,8 +46,6 @@ def photograph() -> Image.Image:
 
 def transform(arch: str, file: str | None = None) -> Photographs:
     """As a config holds it, and the stages read it."""
-    content = preprocessing(arch, file)
-    found = parse_transform(Allowed(**content).model_dump())
-    assert isinstance(found, Photographs)
-    assert (found.scale, found.flip) == ((0.08, 1.0), True)
+    found = TypeAdapter(Photographs).validate_python(preprocessing(arch, file))
+    assert (found.scale, found.flip) == ([0.08, 1.0], True)
     return found

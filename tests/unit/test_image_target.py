@@ -12,18 +12,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rrl.command import flags
-from rrl.stages.image_target import main
 
-from rrl.code_version import code_version
-from rrl.config.settings import PaddedCrop, Photographs
+from rrl.config.settings import ImageSource, PaddedCrop, Photographs
 from rrl.data.image_sources import open_source, opened
 from rrl.data.image_splits import RULE
 from rrl.data.images import Split, inputs, join, load_split
 from rrl.data.pictures import upright
 from rrl.errors import UserError
-from rrl.job import Card, read_card
+from rrl.job import Card
 from rrl.store.files import sha256_of_file
+from tests.helpers.jobs import run
 
 
 @pytest.fixture(autouse=True)
@@ -60,9 +58,8 @@ def look_at(source: Path, output: Path | None = None, threads: int = 1, **settin
         "split_seed": 0,
     } | settings
     card = output or source.parent / "results/targets/pets.json"
-    places = ["--data-root", str(source.parent), "--threads", str(threads), "--name", "pets", "--output", str(card)]
-    main([*flags(settings), "--code-version", code_version("image_target"), "--input-keys", *places])
-    return read_card(card)
+    made = ImageSource(dataset="images", **settings)
+    return run("target", {"source": made, "pins": {}}, [], card, threads=threads, data_root=source.parent)
 
 
 def refused(source: Path, **settings: Any) -> str:
@@ -92,9 +89,9 @@ def test_the_card_tells_what_was_found(tmp_path: Path) -> None:
     picture(root / "cat/alpha.png", mode="LA")
     (root / "notes.txt").touch()
     card = look_at(root)
-    assert (card.stage, card.artifact) == ("image_target", "targets/pets")
+    assert (card.stage, card.artifact) == ("target", "targets/pets")
     assert card.digest == sha256_of_file(card.path.with_suffix(".csv"))
-    assert card.settings["fingerprint"] == open_source("pets", tmp_path).fingerprint
+    assert card.settings["source"]["fingerprint"] == open_source("pets", tmp_path).fingerprint
     assert card.facts == {
         "classes": 2,
         "class_names": ["cat", "dog"],
@@ -137,7 +134,7 @@ def test_the_same_images_give_the_same_bytes(tmp_path: Path) -> None:
     root = folder(tmp_path / "pets", {"cat": 9, "dog": 12, "mouse": 5})
     first = look_at(root)
     shutil.copytree(root, tmp_path / "elsewhere/pets")
-    for again in (look_at(root, tmp_path / "again.json", threads=3), look_at(tmp_path / "elsewhere/pets")):
+    for again in (look_at(root, tmp_path / "again/targets/pets.json", threads=3), look_at(tmp_path / "elsewhere/pets")):
         assert again.path.read_bytes() == first.path.read_bytes()
         assert again.path.with_suffix(".csv").read_bytes() == first.path.with_suffix(".csv").read_bytes()
 
@@ -303,7 +300,7 @@ def test_images_that_cannot_be_used_stop_the_stage_with_their_names(
     root = spoil(tmp_path / "pets", 3)
     assert refused(root) == (
         f"{root}: 3 of 23 images cannot be used: cat/empty00.jpg: zero bytes; cat/empty01.jpg: zero bytes; dog/cut.png: "
-        "truncated. Mend or remove them, or have them left out (unreadable: leave_out in the config, --leave-out for rrl compare)"
+        "truncated. Repair or remove them, or have them left out (unreadable: leave_out in the config, --leave-out for rrl compare)"
     )
     assert capsys.readouterr().err.splitlines() == [
         "cat/empty00.jpg: zero bytes",
@@ -317,7 +314,7 @@ def test_of_many_images_that_cannot_be_used_ten_are_named_and_all_are_in_the_log
 ) -> None:
     message = refused(spoil(tmp_path / "pets", 13))
     assert ": 13 of 33 images cannot be used: cat/empty00.jpg: zero bytes; " in message
-    assert "cat/empty09.jpg: zero bytes; and 3 more. Mend" in message and "empty10" not in message
+    assert "cat/empty09.jpg: zero bytes; and 3 more. Repair" in message and "empty10" not in message
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"cat/empty{number:02}.jpg: zero bytes" for number in range(12)] + ["dog/cut.png: truncated"]
     assert "and 0 more" not in refused(spoil(tmp_path / "more", 10))
@@ -482,7 +479,7 @@ def test_files_added_after_the_target_was_made_are_noticed(tmp_path: Path) -> No
         UserError, match=rf"{root}: files were added, removed or changed since {card.path} was made \(fingerprint"
     ) as caught:
         load_split(card, "train", tmp_path)
-    assert card.settings["fingerprint"] in str(caught.value) and "\n" not in str(caught.value)
+    assert card.settings["source"]["fingerprint"] in str(caught.value) and "\n" not in str(caught.value)
     added.unlink()
     opened.cache_clear()
     assert len(load_split(card, "train", tmp_path).labels) == 6

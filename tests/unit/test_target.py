@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rrl.data.demo import open_part
+from rrl.data.demo import open_part, split_images
 from rrl.data.fetch import fetch
 from rrl.data.images import load_split
 from rrl.data.sources import DATASETS
 from rrl.errors import UserError
 from rrl.job import read_card
-from rrl.stages.target import split_images
 from tests.helpers.clones import CLONE
 
 LABELS = {"train": [i % 4 for i in range(400)], "test": [i % 4 for i in range(80)]}

@@ -14,20 +14,19 @@ import pytest
 import timm
 import torch
 import torchvision
-from rrl.command import flags
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from rrl.code_version import code_version
+from rrl.config.settings import LibraryModel, UserFile
 from rrl.data.photographs import network_input
 from rrl.errors import UserError
-from rrl.job import Card, read_card
+from rrl.job import Card
 from rrl.networks.api import load
 from rrl.networks.recognise import architecture_of
 from rrl.networks.stored_networks import load_trunk
-from rrl.stages import library_network, user_network
 from rrl.store.files import sha256_of_file
+from tests.helpers import jobs
 from tests.helpers.library_weights import classifier, in_torchs_cache, penultimate, photograph, transform
 from tests.helpers.models import IMAGES, features_of, resnet, rrl_file, run, same
 
@@ -55,23 +54,19 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
 
-def staged(stage: Any, settings: dict[str, Any], folder: Path, name: str, *places: str) -> Card:
-    """The card that a stage wrote."""
-    version = code_version(stage.__name__.rpartition(".")[2])
-    output = folder / f"networks/{name}.json"
-    stage.main([*flags(settings), *places, "--name", name, "--output", str(output),
-                "--input-keys", "--code-version", version])  # fmt: skip
-    return read_card(output)
+def imported(source: UserFile | LibraryModel, folder: Path, name: str, file: str = "") -> Card:
+    """The card that the stage wrote."""
+    return jobs.run("import_network", {"source": source}, [], folder / f"networks/{name}.json", file=file)
 
 
 def users(path: Path, arch: str, folder: Path, name: str = "mine-s0", **changes: Any) -> Card:
     sha256 = sha256_of_file(path) if path.is_file() else "0" * 64
     settings = {"sha256": sha256, "format": "auto", "arch": arch, "seed": 0} | changes
-    return staged(user_network, settings, folder, name, "--file", str(path))
+    return imported(UserFile(origin="user", **settings), folder, name, str(path))
 
 
 def librarys(arch: str, folder: Path, seed: int = 0) -> Card:
-    return staged(library_network, {"arch": arch, "seed": seed}, folder, f"library-s{seed}")
+    return imported(LibraryModel(origin="library", arch=arch, seed=seed), folder, f"library-s{seed}")
 
 
 # Files of the user
@@ -80,11 +75,11 @@ def librarys(arch: str, folder: Path, seed: int = 0) -> Card:
 @pytest.mark.parametrize("format", ["auto", "torchvision"])
 def test_the_real_mobilenet_of_torchvision(tmp_path: Path, mobilenet: Path, format: str) -> None:
     card = users(mobilenet, "torchvision/mobilenet_v2", tmp_path, format=format, seed=2, name="mine-s2")
-    assert (card.artifact, card.stage, card.inputs) == ("networks/mine-s2", "user_network", [])
+    assert (card.artifact, card.stage, card.inputs) == ("networks/mine-s2", "import_network", [])
     assert card.facts == {
         "parameters": 2_223_872, "feature_dim": 1280, "arch": "torchvision/mobilenet_v2", "origin": "user", "seed": 2,
     }  # fmt: skip
-    assert card.settings["sha256"] == sha256_of_file(mobilenet)
+    assert card.settings["source"]["sha256"] == sha256_of_file(mobilenet)
     weights = tmp_path / "networks/mine-s2.safetensors"
     assert card.digest == sha256_of_file(weights)
     assert sorted(path.name for path in weights.parent.iterdir()) == ["mine-s2.json", "mine-s2.safetensors"]
@@ -217,11 +212,10 @@ def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_mistake_is_one_line_of_the_command(tmp_path: Path, mobilenet: Path) -> None:
-    version = code_version("user_network")
-    command = [sys.executable, "-m", "rrl.stages.user_network", "--file", str(mobilenet), "--sha256", "0" * 64, "--format", "auto",
-               "--arch", "resnet50", "--seed", "0", "--name", "mine-s0", "--output", str(tmp_path / "mine-s0.json"),
-               "--input-keys", "--code-version", version]  # fmt: skip
-    result = subprocess.run(command, capture_output=True, text=True)
+    source = UserFile(origin="user", sha256="0" * 64, format="auto", arch="resnet50", seed=0)
+    output = tmp_path / "networks/mine-s0.json"
+    words = jobs.words("import_network", {"source": source}, [], output, file=str(mobilenet))
+    result = subprocess.run([sys.executable, "-m", "rrl.stages.import_network", *words], capture_output=True, text=True)
     assert result.returncode == 1 and result.stderr.startswith(f"Error: {mobilenet}: sha256 is b0353104")
     assert result.stderr.count("\n") == 1
 
@@ -235,7 +229,7 @@ def test_a_published_network_of_a_library(tmp_path: Path) -> None:
     model = classifier("shufflenet_v2_x0_5")
     in_torchs_cache("shufflenet_v2_x0_5", model)
     card = librarys("torchvision/shufflenet_v2_x0_5", tmp_path, seed=1)
-    assert (card.artifact, card.stage, card.inputs) == ("networks/library-s1", "library_network", [])
+    assert (card.artifact, card.stage, card.inputs) == ("networks/library-s1", "import_network", [])
     assert card.facts == {
         "parameters": sum(part.numel() for part in model.parameters()) - 1000 * 1025, "feature_dim": 1024,
         "arch": "torchvision/shufflenet_v2_x0_5", "origin": "library", "seed": 1,
