@@ -19,14 +19,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rrl.data.sources import parts as dataset_parts
 from rrl.heads.solvers import SOLVERS
+from rrl.networks.architectures import parts as architecture_parts
+from rrl.networks.formats import parts as format_parts
 
 PACKAGE = Path(__file__).parent
 ACCEPTED = "accepted_refactors.json"
 # Command line, errors, bars, writing of files, keys: what a job computes does not depend on them.
 PLUMBING = frozenset({"bars", "code_version", "errors", "job", "store.files", "store.hdf5", "store.work"})
 # Declarations: every value that counts is in a job's settings, or in the entry of a table that they name.
-DECLARATIONS = frozenset({"config.kinds", "config.settings", "heads.solvers"})
+DECLARATIONS = frozenset(
+    {"config.kinds", "config.settings", "data.sources", "heads.solvers", "networks.architectures", "networks.formats"}
+)
 SPEAKING = {"UserError", "Bar", "write_line"}  # what they are called with is for people
 
 
@@ -158,8 +163,19 @@ def _without_docstring(node: ast.AST, body: object) -> object:
 
 
 def parts_of(settings: Any, architectures: Iterable[str], datasets: Iterable[str] = ()) -> list[Part]:
-    """What a job loads by name: the solver of a probe, architectures and data sets, its own and those of its inputs."""
-    parts = [Part("arithmetic")] if getattr(settings, "arithmetic", "") == "portable" else []
+    """What a job loads by name: its solver, and the architectures, checkpoint format and data sets of its settings and
+    of its inputs."""
+    source = getattr(settings, "source", settings)
+    names = [*architectures, getattr(source, "arch", None)]
+    entries: list[Any] = [entry for name in names if name for entry in architecture_parts(name)]
+    if format := getattr(source, "format", None):
+        entries += format_parts(format)
+    modules = {str(entry): [entry.module] for entry in entries}
+    for name in [*datasets, getattr(source, "dataset", None)]:
+        modules |= {str(entry): entry.modules for entry in (dataset_parts(name) if name else [])}
+    parts = [Part(module.removeprefix("rrl."), entry) for entry, names in modules.items() for module in names]
     if hasattr(settings, "solver"):
         parts.append(Part(SOLVERS[settings.solver].removeprefix("rrl.")))
+    if getattr(settings, "arithmetic", "") == "portable":
+        parts.append(Part("arithmetic"))
     return parts

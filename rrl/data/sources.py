@@ -29,8 +29,8 @@ class DataSet:
     classes: int = 0
     published: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    addresses: tuple[tuple[str, str], ...] = ()
-    by_hand: str = ""
+    addresses: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # repr: what a code version covers
+    by_hand: str = field(default="", repr=False)
 
     @property
     def modules(self) -> list[str]:

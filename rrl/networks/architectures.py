@@ -1,7 +1,7 @@
 """The architectures of trunks, one entry each, without torch."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rrl.errors import UserError
@@ -30,9 +30,9 @@ class Entry:
     builder: str
     features: int | None = None
     widens: bool = False
-    jointly: tuple[int, ...] = ()
+    jointly: tuple[int, ...] = field(default=(), repr=False)  # repr: what a code version covers
     model: str = ""
-    preprocessing: dict[str, Any] | None = None
+    preprocessing: dict[str, Any] | None = field(default=None, repr=False)
     renaming: str = ""
 
     @property
