@@ -2,9 +2,10 @@
 
     python -IS workflow/fork_server.py -m rrl.stages.probe ...
 
-does what `python -m rrl.stages.probe ...` does: the same bytes, log and exit status, by a process with memory, threads and
-working directory of its own. Where workflow.resume has started a server, this process asks it for a fork, hands over
-its standard files, and ends as the fork ends. Where not, or if the server is killed, it becomes `python -m rrl.stages.probe`.
+does what `python -m rrl.stages.probe ...` does: the same bytes, log and exit status, by a process with memory, threads
+and working directory of its own. Where workflow.resume has started a server, this process asks it for a fork, hands
+over its standard files, and ends as the fork ends. Where not, or if the server is killed, it becomes
+`python -m rrl.stages.probe`.
 
 The server imports libraries and none of our modules: a job reads today's code, like any new process. It has the
 environment of the first job, since libraries read variables as they are imported; a job with another environment starts
