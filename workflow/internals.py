@@ -6,12 +6,15 @@ it is not so any more. Snakemake is imported late: workflow.resume starts it and
 
 import asyncio
 import logging
+import re
 import shutil
 import sys
 import threading
 import time
 from base64 import urlsafe_b64decode
-from collections.abc import AsyncIterator, Callable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +74,30 @@ def remove_locks(folder: Path) -> None:
     A lock does not say which process holds it, so that Snakemake refuses to run after a kill (not reported as a fault).
     """
     shutil.rmtree(folder / ".snakemake/locks", ignore_errors=True)
+
+
+# Rules.
+
+
+def alternatives(names: Iterable[str]) -> str:
+    """A wildcard constraint: one of the names.
+
+    Snakemake compiles it for each output file of each rule (not reported), a tenth of a dry run of the paper: what
+    several names begin or end with is written once.
+    """
+    return _alternatives(sorted(set(names))) or "none"
+
+
+def _alternatives(names: list[str]) -> str:
+    """The same of sorted names: first letters, each with what may follow it."""
+    letters = defaultdict(list)
+    for letter, group in groupby(names, key=lambda name: name[:1]):
+        letters[_alternatives([name[1:] for name in group]) if letter else ""].append(re.escape(letter))
+    return _either([_either(some) + rest for rest, some in letters.items()])
+
+
+def _either(patterns: list[str]) -> str:
+    return "".join(patterns) if len(patterns) < 2 else f"(?:{'|'.join(patterns)})"
 
 
 # Options.

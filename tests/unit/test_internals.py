@@ -6,6 +6,7 @@ A test called `fault` that fails means: remove what works around it.
 import asyncio
 import inspect
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,10 +24,12 @@ from snakemake.persistence.file import FilePersistence
 from snakemake.scheduling import job_scheduler
 from snakemake.scheduling.job_scheduler import JobScheduler
 
-from tests.helpers.clones import clean_environment
+from rrl.config.load import load_plan
+from tests.helpers.clones import CLONE, clean_environment
 from workflow.checks import bring_to_present
 from workflow.internals import (
     SELECTING,
+    alternatives,
     fix_slurm_executor,
     handle_sigterm_in_thread,
     recorded_outputs,
@@ -99,6 +102,23 @@ def test_fault_an_input_from_the_future_fails_its_job(tmp_path: Path) -> None:
 def test_messages_that_have_no_event() -> None:
     assert f'"{SELECTING}"' in inspect.getsource(job_scheduler)
     assert NOTHING_TO_BE_DONE_MSG.startswith("Nothing to be done")
+
+
+# Rules
+
+
+def test_alternatives_are_the_names_and_no_others() -> None:
+    plan = load_plan(CLONE / "config.yaml")
+    names = list(plan.representations)
+    for some in (names, names[:1], ["a", "ab", "abc", "a.b", "b+"], ["x"]):
+        pattern = re.compile(alternatives(iter(some)))
+        parts = {name[:end] for name in some for end in range(len(name))} | {
+            f"{name}{end}" for name in some for end in "0x"
+        }
+        assert all(pattern.fullmatch(name) for name in some)
+        assert not [part for part in parts - set(some) if pattern.fullmatch(part)]
+    assert len(alternatives(plan.runs)) < len("|".join(plan.runs)) / 4
+    assert alternatives([]) == "none"
 
 
 # SIGTERM

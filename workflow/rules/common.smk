@@ -24,6 +24,7 @@ from rrl.store.files import write_text
 from rrl.cli.why import card_path, stale
 from workflow import fork_server, internals
 from workflow.checks import check_start, check_writable
+from workflow.internals import alternatives
 from workflow.run import Run
 
 try:
@@ -83,11 +84,6 @@ if workflow.is_main_process and (refused := stale_without_record()):
         f"python -m rrl.cli.why --paths {shlex.quote(str(workflow.configfiles[-1]))} | tr '\\n' '\\0' | xargs -0 rm -f, "
         "then run the same snakemake command again"
     )
-
-
-def alternatives(names):
-    """A wildcard constraint: one of the names."""
-    return "|".join(re.escape(name) for name in names) or "none"
 
 
 def networks_by(stage):
