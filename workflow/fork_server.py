@@ -28,7 +28,7 @@ SERVE = "--serve"
 LIBRARIES = (
     "torch", "torch.distributed", "torch.fx.experimental.optimization", "torch.nn.parallel", "numpy.ma", "h5py",
     "safetensors.numpy", "safetensors.torch", "PIL.Image", "tqdm", "yaml", "filelock", "pandas", "tabulate",
-    "pydantic.dataclasses", "pydantic.main", "pydantic.type_adapter", "pydantic.types",
+    "pydantic.dataclasses", "pydantic.type_adapter", "pydantic.types",
     "matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
 )  # fmt: skip
 # The server blocks these: sent to the whole process group, they are meant for its jobs.

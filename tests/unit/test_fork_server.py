@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rrl.config.settings import STAGES
+from rrl.jobs import STAGES
 from tests.helpers.clones import CLONE
 from tests.helpers.processes import until
 from workflow import fork_server

@@ -1,7 +1,6 @@
 # The config as a plan, and what rules ask of it. Nothing here imports torch.
 import json
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
