@@ -2,9 +2,10 @@
 
     python -IS workflow/fork_server.py -m rrl.stages.probe ...
 
-does what `python -m rrl.stages.probe ...` does: the same bytes, log and exit status, by a process with memory, threads and
-working directory of its own. Where workflow.resume has started a server, this process asks it for a fork, hands over
-its standard files, and ends as the fork ends. Where not, or if the server is killed, it becomes `python -m rrl.stages.probe`.
+does what `python -m rrl.stages.probe ...` does: the same bytes, log and exit status, by a process with memory, threads
+and working directory of its own. Where workflow.resume has started a server, this process asks it for a fork, hands
+over its standard files, and ends as the fork ends. Where not, or if the server is killed, it becomes
+`python -m rrl.stages.probe`.
 
 The server imports libraries and none of our modules: a job reads today's code, like any new process. It has the
 environment of the first job, since libraries read variables as they are imported; a job with another environment starts
@@ -27,6 +28,7 @@ SERVE = "--serve"
 LIBRARIES = (
     "torch", "torch.distributed", "torch.fx.experimental.optimization", "torch.nn.parallel", "numpy.ma", "h5py",
     "safetensors.numpy", "safetensors.torch", "PIL.Image", "tqdm", "yaml", "filelock", "pandas", "tabulate",
+    "pydantic.dataclasses", "pydantic.type_adapter", "pydantic.types",
     "matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
 )  # fmt: skip
 # The server blocks these: sent to the whole process group, they are meant for its jobs.
@@ -72,7 +74,7 @@ def run(words: list[str]) -> None:
 
 
 def run_forked() -> int | None:
-    """The fork's wait status; None if the server did not fork, or was killed before it could tell.
+    """The fork's wait status; None if the server did not fork, or was killed before it reported one.
 
     A fork is killed when this process ends, see `become`. SIGTERM is passed on; SIGINT is not, as Ctrl-C reaches the
     fork, which is of the same process group.
@@ -162,7 +164,7 @@ def serve(listener: socket.socket, connection: socket.socket) -> str | None:
                 continue
             number, process, files = forked
             if number == 0:
-                for file in (listener, connection, *(of for _, of in forks.values())):
+                for file in (listener, connection, *(other for _, other in forks.values())):
                     file.close()
                 for descriptor in forks:
                     os.close(descriptor)
@@ -189,7 +191,7 @@ def serve(listener: socket.socket, connection: socket.socket) -> str | None:
 
 def fork(connection: socket.socket, environment: set[bytes]) -> tuple[int, int, list[int]] | None:
     """Number of the new process, 0 in itself; the process that asks; its files. None if a fork would differ from what
-    that process becomes by itself."""
+    that process becomes by itself, or if it has ended."""
     try:
         process = peer(connection)
         alone = len(os.listdir("/proc/self/task")) == 1  # other threads would be missing in a fork

@@ -1,11 +1,11 @@
-"""A run of Snakemake: a bar while it lasts, if there is a terminal, and at its end what ran, what was there already,
-what failed, how long it took, and where the results are."""
+"""A run of Snakemake as it is shown: a bar on a terminal; at the end what ran, what failed and why, and the results."""
 
 import logging
-import sys
+import re
+import shutil
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,13 +14,17 @@ from typing import Any
 import psutil
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from rrl.bars import Bar, duration
+from rrl.bars import Bar, duration, write_line
+from workflow import internals, slurm
 
-# What the bar says in place of Snakemake's lines.
+# Events in whose place there is the bar.
 DRAWN = {LogEvent.JOB_INFO, LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED, LogEvent.PROGRESS}
-SELECTS = "Select jobs to execute..."
 ALL = "all"  # the rule that makes nothing
-NAMED = 2  # jobs that the bar names; of more it counts those of each rule
+NAMED = 2  # running jobs that the bar names; of more it counts those of each rule
+# How a stage says what went wrong, and the last line of a traceback. torchrun writes more after the former.
+ERROR = re.compile(r"^(?:Error|SIG[A-Z]+): .*$", re.M)
+RAISED = re.compile(r"^[\w.]*(?:Error|Exception)\b.*$", re.M)
+PAGE = 4096  # bytes that a line of a log needs: disks give room by the page
 
 
 class Run(logging.Handler):
@@ -33,35 +37,44 @@ class Run(logging.Handler):
     def __init__(self, workflow: Any, results: Path):
         super().__init__()
         self.workflow, self.results = workflow, results
-        self.logger: logging.Logger = workflow.logger_manager.logger
-        self.planned: dict[str, int] = {}  # rule -> jobs
+        self.planned: Counter[str] = Counter()  # rule -> jobs
         self.finished: Counter[str] = Counter()
-        self.seconds: dict[str, float] = {}  # of all attempts; on a cluster with the wait in its queue
-        self.failed: dict[int, str] = {}  # job -> rule
-        self.running: dict[int, tuple[str, str, float]] = {}  # job -> rule, what it is of, when it began
+        self.seconds: dict[str, float] = defaultdict(float)  # of all attempts; on a cluster with the wait in its queue
+        self.failed: dict[int, tuple[str, str]] = {}  # job -> rule, why
+        self.running: dict[int, tuple[str, str, float]] = {}  # job -> rule, wildcards, when it began
         self.bar: Bar | None = None
-        self.drawn = False
+        self.has_bar = False
         self.over = threading.Event()
+
+    def start(self) -> None:
+        internals.snakemake_logger().addHandler(self)
+        self.has_bar = internals.make_room_for_bar(self.workflow, DRAWN)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._note(getattr(record, "event", None), vars(record))
             if record.getMessage().startswith("Nothing to be done"):  # no onsuccess follows
-                self.tell()
-        except Exception:  # what cannot be told must not end the workflow
+                self.report()
+        except Exception:  # what cannot be shown must not end the workflow
             self.handleError(record)
 
-    def _note(self, event: LogEvent | None, of: dict[str, Any]) -> None:
+    def _note(self, event: LogEvent | None, record: dict[str, Any]) -> None:
         if event == LogEvent.RUN_INFO:
-            self.planned = {rule: count for rule, count in of["stats"].items() if rule not in (ALL, "total")}
-        elif event == LogEvent.JOB_INFO and of["rule_name"] != ALL:
-            self.running[of["jobid"]] = of["rule_name"], "/".join(of["wildcards"].values()), time.monotonic()
+            self.planned = Counter({rule: n for rule, n in record["stats"].items() if rule not in (ALL, "total")})
+        elif event == LogEvent.JOB_INFO and record["rule_name"] != ALL:
+            wildcards = "/".join(record["wildcards"].values())
+            self.running[record["jobid"]] = record["rule_name"], wildcards, time.monotonic()
         elif event == LogEvent.JOB_FINISHED:
-            self.failed.pop(of["job_id"], None)
-            self.finished.update(self._ended(of["job_id"]))
+            self.failed.pop(record["job_id"], None)
+            self.finished.update(self._ended(record["job_id"]))
         elif event == LogEvent.JOB_ERROR:
-            self.failed[of["jobid"]] = of["rule_name"]
-            self._ended(of["jobid"])
+            self._ended(record["jobid"])
+            job = (record.get("aux") or {}).get("external_jobid")
+            log, *others = map(Path, record.get("log") or [""])
+            why = failure(log, job, others[-1] if others else Path())
+            self.failed[record["jobid"]] = record["rule_name"], why
+            if job is not None:  # at once, as a run on a cluster may go on for days
+                write_line(why)
         self._draw()
 
     def _ended(self, job: int) -> list[str]:
@@ -69,37 +82,18 @@ class Run(logging.Handler):
         if job not in self.running:
             return []
         rule, _, began = self.running.pop(job)
-        self.seconds[rule] = self.seconds.get(rule, 0.0) + time.monotonic() - began
+        self.seconds[rule] += time.monotonic() - began
         return [rule]
 
     # The bar.
 
-    def draw(self) -> None:
-        """A bar in place of Snakemake's lines for each job, if they would go to a terminal."""
-        streams = [handler for handler in self.logger.handlers if handler.name == "DefaultStreamHandler"]
-        quiet = {of.name for of in self.workflow.output_settings.quiet or ()}
-        if not streams or not sys.stderr.isatty() or quiet & {"ALL", "PROGRESS"}:
-            return
-        from tqdm import tqdm  # type: ignore[import-untyped]  # where there is no terminal it has no use
-
-        (stream,) = streams
-        write = stream.emit
-
-        def above(record: logging.LogRecord) -> None:
-            with tqdm.external_write_mode(file=sys.stderr):
-                write(record)
-
-        stream.emit = above  # type: ignore[method-assign]
-        stream.addFilter(lambda of: getattr(of, "event", None) not in DRAWN and of.getMessage() != SELECTS)
-        self.drawn = True
-
     def _draw(self) -> None:
-        if self.bar is None and self.drawn and self.running:
-            self.bar = Bar("", "job", sum(self.planned.values()), kept=False)
+        if self.bar is None and self.has_bar and self.running:
+            self.bar = Bar("", "job", self.planned.total(), kept=False)
             self.bar.__enter__()
             threading.Thread(target=self._tick, daemon=True).start()
         if self.bar is not None:
-            named = [f"{rule} {of}".strip() for rule, of, _ in self.running.values()]
+            named = [f"{rule} {wildcards}".strip() for rule, wildcards, _ in self.running.values()]
             rules = Counter(rule for rule, *_ in self.running.values())
             self.bar.note = ", ".join(named) if len(named) <= NAMED else listed(rules)
             self.bar.add(self.finished.total() - self.bar.done)
@@ -114,7 +108,7 @@ class Run(logging.Handler):
         self.over.set()
         if self.bar is not None:
             self.bar.__exit__(None, None, None)
-            self.bar, self.drawn = None, False
+            self.bar, self.has_bar = None, False
 
     def close(self) -> None:
         self._end_bar()
@@ -122,31 +116,30 @@ class Run(logging.Handler):
 
     # The summary.
 
-    def tell(self) -> None:
+    def report(self) -> None:
         with self.lock or nullcontext():
             self._end_bar()
-        self.logger.info("\n".join(self.lines()))
+        internals.snakemake_logger().info("\n".join(self.lines()))
+        for _, why in self.failed.values():
+            write_line(why)
 
     def lines(self) -> Iterator[str]:
-        dag = self.workflow.dag
-        jobs = [job for job in dag.jobs if job.output]
-        there = Counter(job.rule.name for job in jobs if not dag.needrun(job))
+        current, done = internals.finished_jobs(self.workflow)
         took = duration(time.time() - psutil.Process().create_time())
-        ran = self.finished.total()
-        if ran:
+        if ran := self.finished.total():
             waited = "" if self.workflow.local_exec else ", with their wait in the queue"
             yield f"Ran {jobs_text(ran)} in {took}. Of each rule, and the time of its jobs together{waited}:"
             for rule in self._in_order(self.finished):
                 yield f"{self.finished[rule]:8,} {rule:<20} {duration(self.seconds[rule])}"
         else:
             yield f"{'No job ended well' if self.seconds else 'Ran nothing'}, in {took}."
-        yield f"Already there: {self._counted(there)}."
-        failed = Counter(self.failed.values())
-        if left := Counter(self.planned) - self.finished - failed:
+        yield f"Already there: {self._counted(Counter(job.rule.name for job in current))}."
+        failed = Counter(rule for rule, _ in self.failed.values())
+        if left := self.planned - self.finished - failed:
             yield f"Not run, or not to the end: {self._counted(left)}."
         if failed:
             yield f"Failed: {self._counted(failed)}."
-        yield from self._places([job for job in jobs if not dag.needrun(job) or dag.finished(job)])
+        yield from self._places(current + done)
 
     def _in_order(self, rules: Iterable[str]) -> list[str]:
         """As they stand in the files of rules."""
@@ -160,15 +153,32 @@ class Run(logging.Handler):
 
     def _places(self, made: Iterable[Any]) -> Iterator[str]:
         """Where the results are that are as they were asked for."""
-        files: dict[str, list[list[str]]] = {}
+        files: dict[str, list[list[str]]] = defaultdict(list)
         for job in made:
-            files.setdefault(job.rule.name, []).append([str(file) for file in job.output if not file.endswith(".json")])
+            files[job.rule.name].append([str(file) for file in job.output if not file.endswith(".json")])
         for rule, name in (("table", "Tables"), ("figure", "Figures")):
-            if found := sorted(files.get(rule, [])):
-                others = ", ".join(Path(file).suffix for file in found[0][1:])
-                yield f"{name}: {', '.join(first for first, *_ in found)} ({others})"
+            if outputs := sorted(files[rule]):
+                others = ", ".join(Path(file).suffix for file in outputs[0][1:])
+                yield f"{name}: {', '.join(first for first, *_ in outputs)} ({others})"
         if "collect" in files:
             yield f"Records: {files['collect'][0][0]}, and each by itself in {self.results}/records/"
+
+
+def failure(log: Path, job: str | None, cluster_log: Path) -> str:
+    """One line: the log of a job, why it failed, and the last telling line of the log.
+
+    job : id of the cluster's job, or None for a local one.
+    cluster_log : what the cluster wrote of that job's output.
+    """
+    text = log.read_text(errors="replace") if log.is_file() else ""
+    if job is not None:  # the log has that of each attempt; this one may not have come to write any
+        text = text.partition(f"Slurm job {job} ")[2].partition("\n")[2]
+    lines = ERROR.findall(text) or RAISED.findall(text) or text.strip().splitlines()
+    if not lines and log.parent.exists() and shutil.disk_usage(log.parent).free < PAGE:
+        lines = ["empty: no space left on the disk; make room, then run the same command again"]
+    parts = [str(log if log.is_file() or not cluster_log.is_file() else cluster_log)]
+    parts += [slurm.failure(job, cluster_log)] if job is not None else []
+    return ": ".join([*parts, *lines[-1:]])
 
 
 def listed(rules: Counter[str]) -> str:

@@ -398,7 +398,5 @@ def test_partitions_that_are_not_there_are_refused(cluster: Cluster, tmp_path: P
 def test_sacct_without_accounts_is_refused(cluster: Cluster, tmp_path: Path) -> None:
     made = clone(tmp_path / "clone", "chain.yaml")
     assert made.run(RECORD, options=("--slurm-status-command", "sacct")) == 1
-    said = (
-        "slurm-status-command in slurm/config.yaml: found sacct, but this cluster keeps no accounts; allowed is squeue"
-    )
+    said = "slurm-status-command in slurm/config.yaml: found sacct, but this cluster keeps no accounts; use squeue"
     assert f"\nError: {said}\n" in made.output and "Traceback" not in made.output

@@ -14,8 +14,8 @@ from rrl.job import read_card
 from rrl.jobs import Planned
 from rrl.plan import Plan
 from tests.helpers.clones import CLONE, copy_clone, snakemake
+from tests.helpers.miniature import CONFIGS, miniature, original, reduced, substituted, write_miniature
 from tests.helpers.paper_data import make_cifar, make_imagenet, make_inaturalist
-from workflow import miniature
 
 PINS = yaml.safe_load((CLONE / "workflow/pins.yaml").read_text())
 
@@ -24,20 +24,15 @@ def plan_of(content: dict[str, Any]) -> Plan:
     return Plan(load_config(content, []), PINS)
 
 
-def content_of(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(miniature.CONFIGS[name].read_text())
-    return content
-
-
 def kinds(plan: Plan) -> Iterator[tuple[Any, ...]]:
     """(rule, families of networks, data set, transfer, selections) of each job of a plan."""
     for job in plan.jobs:
-        stage = "pretrain" if job.stage in ("convert", "library_network") else job.stage
+        stage = "pretrain" if job.stage == "import_network" else job.stage
         folder, *rest = job.artifact.split("/")
         target, name = (rest[0], rest[1]) if len(rest) > 1 else (None, rest[0] if rest else folder)
         dataset = plan.config.targets[target].dataset if target else None
-        stage_one = tuple(sorted({of["selection"] for of in job.settings.get("stage_one", ())}))
-        selection = job.settings.get("selection") or stage_one
+        stage_one = tuple(sorted({first["selection"] for first in job.keyed.get("stage_one", ())}))
+        selection = job.keyed.get("selection") or stage_one
         transfer = rest[2] if len(rest) > 2 and folder == "records" else None
         yield stage, families(plan, job), dataset, transfer, selection, folder, name if folder == "targets" else None
 
@@ -53,31 +48,28 @@ def families(plan: Plan, job: Planned) -> tuple[str, ...]:
     return tuple(sorted(found - {"targets"})) if found else ()
 
 
-@pytest.mark.parametrize("name", miniature.CONFIGS)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_the_whole_multiset_of_jobs_is_that_of_the_experiment(name: str) -> None:
     """Sizes, epochs and architectures substituted: as many jobs of each kind as the experiment has."""
-    content = content_of(name)
-    assert Counter(kinds(plan_of(miniature.substituted(content, name)))) == Counter(kinds(plan_of(content)))
+    content = original(name)
+    assert Counter(kinds(plan_of(substituted(content, name)))) == Counter(kinds(plan_of(content)))
 
 
-@pytest.mark.parametrize("name", miniature.CONFIGS)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_the_reduction_leaves_no_kind_of_job_out(name: str) -> None:
     """Fewer seeds, sizes and settings, but a job of every kind, except that fewer of them are put together."""
-    content = content_of(name)
-    small = plan_of(miniature.reduced(miniature.substituted(content, name)))
+    content = original(name)
+    small = plan_of(reduced(substituted(content, name)))
     assert set(kinds(small)) == set(kinds(plan_of(content)))
-
-
-def test_the_files_are_what_is_made_of_the_configs() -> None:
-    for path, text in miniature.texts():
-        assert path.read_text() == text, f"{path}: run python -m workflow.miniature"
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With miniatures of the data sets in their published layouts."""
+    """With the configs, and miniatures of the data sets in their published layouts."""
     folder = copy_clone(tmp_path_factory.mktemp("miniature"))
     (folder / "data").unlink()
+    for name in CONFIGS:
+        write_miniature(folder, name)
     data = folder / "data/miniature"
     make_imagenet(data, classes=4, train_per_class=8, val_per_class=4, size=56)
     make_inaturalist(data, train_per_class=8, val_per_class=4, size=40)
@@ -108,7 +100,7 @@ def test_every_table_of_the_paper_exists(root: Path) -> None:
 
 
 def test_each_network_is_extracted_once_per_target(root: Path) -> None:
-    plan = plan_of(yaml.safe_load((CLONE / "workflow/config/miniature.yaml").read_text()))
+    plan = plan_of(miniature("miniature"))
     extractions = [(job.inputs[0].artifact, job.inputs[1].artifact) for job in plan.jobs if job.stage == "extract"]
     assert len(set(extractions)) == len(extractions)
     for job in plan.jobs:

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 from rrl.training.processes import ALONE, Processes, given_gpus
 from tests.helpers.clones import CLONE
 from tests.helpers.trainings import SLOWLY, Stages
-from workflow.failures import told
+from workflow.run import failure
 
 STAGES = ("pretrain", "finetune", "distill")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -158,7 +158,7 @@ def test_the_loss_of_all_stops_all(two: Two) -> None:
     log.write_text(result.stderr)
     assert re.search(r"^Error: epoch 1, step [23]: the loss is (nan|inf); lower learning_rate$", result.stderr, re.M)
     assert re.fullmatch(
-        rf"{log}: Error: epoch 1, step [23]: the loss is \S+; lower learning_rate", told(log, None, log)
+        rf"{log}: Error: epoch 1, step [23]: the loss is \S+; lower learning_rate", failure(log, None, log)
     )
 
 

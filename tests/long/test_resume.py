@@ -4,16 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import psutil
 import pytest
-from snakemake.scheduling.job_scheduler import JobScheduler
 
 from tests.helpers.clones import copy_clone
 from tests.helpers.processes import until
-from workflow.signals import handle_in_a_thread
 
 NETWORK = "results/tiny/networks/erm-s0.json"
 EPOCHS = 80  # some seconds
@@ -118,18 +115,6 @@ def test_ctrl_c_ends_it_and_nothing_is_lost(clone: Path) -> None:
     process = start(clone)
     assert process.wait() == 0, process.communicate()[0]
     assert "goes on at epoch" in (clone / "results/tiny/logs/pretrain/erm-s0.log").read_text()
-
-
-def test_sigterm_while_a_lock_is_held_is_heard_when_it_is_free() -> None:
-    """Snakemake's own handler would wait for the very thread that it runs in."""
-    handle_in_a_thread()
-    scheduler = object.__new__(JobScheduler)
-    scheduler._lock, scheduler._open_jobs = threading.Lock(), threading.Semaphore(0)
-    scheduler._user_kill = None
-    with scheduler._lock:
-        scheduler.exit_gracefully(signal.SIGTERM, None)
-        assert scheduler._user_kill is None
-    assert scheduler._open_jobs.acquire(timeout=10) and scheduler._user_kill == "graceful"
 
 
 def test_sigterm_ends_it_when_its_jobs_have(clone: Path) -> None:

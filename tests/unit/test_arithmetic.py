@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from rrl.plan import Plan
 from rrl.training.device import prepare
 from rrl.training.processes import become_torchrun
 from tests.helpers.clones import CLONE
+from tests.helpers.miniature import miniature
 
 with_avx2 = pytest.mark.skipif(not has_avx2(), reason="no Linux on x86-64 with AVX2")
 
@@ -90,17 +92,21 @@ def test_no_process_more_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(started) == 1
 
 
+def read(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((CLONE / f"workflow/{name}.yaml").read_text())
+    return content
+
+
 @pytest.mark.parametrize("name", ["tiny", "smoke", "miniature"])
 def test_it_is_a_setting_of_the_stages_that_compute(name: str) -> None:
-    content, pins = (
-        yaml.safe_load((CLONE / f"workflow/{file}.yaml").read_text()) for file in (f"config/{name}", "pins")
-    )
+    content = miniature(name) if name == "miniature" else read(f"config/{name}")
+    pins = read("pins")
     other = {PORTABLE: NATIVE, NATIVE: PORTABLE}[content["arithmetic"]]
     jobs, others = (
         Plan(load_config(content | {"arithmetic": value}, []), pins).jobs for value in (content["arithmetic"], other)
     )
     for job, changed in zip(jobs, others, strict=True):
-        assert job.settings.get("arithmetic") == (content["arithmetic"] if job.stage in STAGES else None), job
+        assert job.keyed.get("arithmetic") == (content["arithmetic"] if job.stage in STAGES else None), job
         below = any(source.key != twin.key for source, twin in zip(job.inputs, changed.inputs, strict=True))
         assert (job.key != changed.key) == (job.stage in STAGES or below), job
     if name == "smoke":

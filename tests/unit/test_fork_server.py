@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from rrl.jobs import STAGES
 from tests.helpers.clones import CLONE
 from tests.helpers.processes import until
-from tests.unit.test_code_version import STAGES
 from workflow import fork_server
 from workflow.resume import processes, start_fork_server
 
@@ -83,14 +83,14 @@ def own_run(tmp_path: Path) -> Iterator[Run]:
 
 
 def test_the_server_imports_what_stages_import() -> None:
-    """What a stage imports of libraries beyond that, each of its jobs imports again. Left out: `convert`, which waits for
-    its download, and what does more than define things."""
+    """What a stage imports of libraries beyond that, each of its jobs imports again. Left out: `import_network`, which
+    waits for its download, and what does more than define things."""
     code = f"""
 import importlib, sys
 from workflow.fork_server import LIBRARIES
 for name in LIBRARIES: importlib.import_module(name)
 before = set(sys.modules)
-for stage in {[stage for stage in STAGES if stage != "convert"]}: importlib.import_module("rrl." + stage)
+for stage in {[stage for stage in STAGES if stage != "import_network"]}: importlib.import_module("rrl.stages." + stage)
 own = "rrl", "matplotlib.pyplot", "matplotlib.style", "threadpoolctl", *sys.stdlib_module_names
 print(sorted(name for name in set(sys.modules) - before if not name.startswith(own)))
 """
@@ -108,7 +108,7 @@ print([signal.getsignal(number) for number in sorted(signal.valid_signals())], s
 print([name for name in sys.modules if name.startswith(("rrl", "workflow"))])
 print(len(os.listdir("/proc/self/task")), [thread.name for thread in threading.enumerate()])
 print([os.readlink(f"/proc/self/fd/{name}").partition(":")[0] for name in (0, 1, 2)], repr(sys.stdin.read()))
-print([(of.line_buffering, of.write_through, of.encoding, of.errors) for of in (sys.stdout, sys.stderr)], sys.flags)
+print([(out.line_buffering, out.write_through, out.encoding, out.errors) for out in (sys.stdout, sys.stderr)], sys.flags)
 print(torch.get_num_threads(), torch.get_num_interop_threads())
 print(torch.get_default_dtype(), torch.backends.mkldnn.matmul.fp32_precision, torch.__config__.parallel_info())
 print(torch.randn(3, generator=torch.Generator().manual_seed(1)), torch.Generator().initial_seed())
@@ -222,8 +222,8 @@ def test_sigterm_is_passed_on(run: Run) -> None:
 def test_ctrl_c_ends_jobs_and_not_the_server(run: Run) -> None:
     """A terminal tells all of the group at once."""
     process, fork = run.sleeping("try: time.sleep(0)\nfinally: pass")
-    for of in (run.server, psutil.Process(process.pid), fork):
-        of.send_signal(signal.SIGINT)
+    for member in (run.server, psutil.Process(process.pid), fork):
+        member.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert (
         process.returncode == -signal.SIGINT and errors.endswith("KeyboardInterrupt\n") and "fork_server" not in errors

@@ -25,8 +25,8 @@ def tiny(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command_of(folder: Path, artifact: str) -> list[str]:
     """The command that made an artifact of the tiny experiment, to make it again below `again/`."""
     for path in (folder / ".snakemake/metadata").rglob("*"):
-        of = json.loads(path.read_text()) if path.is_file() else {}
-        words = shlex.split(of.get("shellcmd") or "")
+        record = json.loads(path.read_text()) if path.is_file() else {}
+        words = shlex.split(record.get("shellcmd") or "")
         if f"results/tiny/{artifact}.json" in words[words.index("--output") :] if "--output" in words else False:
             return [
                 word.replace(f"results/tiny/{artifact}", f"again/{artifact}") for word in words[: words.index("2>")]
@@ -94,7 +94,7 @@ def test_lines_of_a_log(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def test_durations() -> None:
     seconds = [0, 9.94, 9.96, 59.6, 185, 3599.7, 7800, 47 * 3600, 76 * 3600]
     expected = ["0.0 s", "9.9 s", "10 s", "1 min 0 s", "3 min 5 s", "1 h 0 min", "2 h 10 min", "47 h 0 min", "3 d 4 h"]
-    assert [duration(of) for of in seconds] == expected
+    assert [duration(number) for number in seconds] == expected
 
 
 ERROR = """

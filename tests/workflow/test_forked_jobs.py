@@ -44,7 +44,7 @@ def test_with_and_without_it_the_results_are_the_same(tiny: Path, tiny_copy: Pat
     assert not [words for words in running if SERVE in words]
     # Each command works where it is pasted.
     assert VARIABLE not in os.environ
-    (command,) = re.findall(r"^Shell command: (.* -m rrl\.collect .*) 2> \S+$", output, re.MULTILINE)
+    (command,) = re.findall(r"^Shell command: (.* -m rrl\.stages\.collect .*) 2> \S+$", output, re.MULTILINE)
     assert " -IS " in command and "workflow/fork_server.py" in command
     (tiny_copy / "results/tiny/records.csv").unlink()
     subprocess.run(command, shell=True, cwd=tiny_copy, check=True, env=clean_environment())

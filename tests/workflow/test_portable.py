@@ -17,7 +17,7 @@ CONFIG = "workflow/config/tiny.yaml"
 def command(clone: Path) -> str:
     """The command that makes a record, as Snakemake prints it."""
     output = snakemake(clone, RECORD, options=("--dry-run", "--printshellcmds", "--forcerun", "probe"), quiet=False)
-    return re.findall(r"^Shell command: (.* -m rrl\.probe .*) 2> \S+$", output, re.MULTILINE)[-1]
+    return re.findall(r"^Shell command: (.* -m rrl\.stages\.probe .*) 2> \S+$", output, re.MULTILINE)[-1]
 
 
 @pytest.mark.skipif(not has_avx2(), reason="no Linux on x86-64 with AVX2")

@@ -1,4 +1,4 @@
-"""What a run of the workflow tells: its bar on a terminal, and the summary at its end, against what ran."""
+"""What a run of the workflow shows: its bar on a terminal, and the summary at its end, against what ran."""
 
 import re
 import shutil
@@ -24,24 +24,24 @@ CONFIG = "workflow/config/tiny.yaml"
 def counts(output: str, heading: str) -> Counter[str]:
     """Jobs by rule in a line of the summary such as `Failed: 3 jobs (1 probe, 2 extract).`"""
     (line,) = re.findall(rf"^{heading}: (.*)\.$", output, re.M)
-    of = Counter({rule: int(count) for count, rule in re.findall(r"(\d+) (\w+)(?=[,)])", line)})
-    assert int(line.split()[0]) == of.total()
-    return of
+    jobs = Counter({rule: int(count) for count, rule in re.findall(r"(\d+) (\w+)(?=[,)])", line)})
+    assert int(line.split()[0]) == jobs.total()
+    return jobs
 
 
 def ran(output: str) -> Counter[str]:
     """Jobs by rule in the first part of the summary."""
-    of = Counter({rule: int(count) for count, rule in re.findall(r"^ +(\d+) (\w+) +[\d.]+ \w+", output, re.M)})
+    jobs = Counter({rule: int(count) for count, rule in re.findall(r"^ +(\d+) (\w+) +[\d.]+ \w+", output, re.M)})
     (total,) = re.findall(r"^Ran (\d+) jobs? in ", output, re.M)
-    assert int(total) == of.total()
-    return +of
+    assert int(total) == jobs.total()
+    return +jobs
 
 
 def finished(output: str) -> Counter[str]:
     """Jobs by rule that Snakemake itself says have finished."""
-    of = Counter(re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)$", output, re.M))
-    del of["all"]
-    return of
+    jobs = Counter(re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)$", output, re.M))
+    del jobs["all"]
+    return jobs
 
 
 PLACES = """\

@@ -1,11 +1,8 @@
 # The config as a plan, and what rules ask of it. Nothing here imports torch.
 import json
 import os
-import re
 import shlex
-import shutil
 import sys
-from base64 import urlsafe_b64decode
 from pathlib import Path
 
 # The rrl beside this Snakefile, here and in the jobs, whatever else is installed.
@@ -24,10 +21,9 @@ from rrl.jobs import STAGES
 from rrl.config.settings import CheckpointFile, DemoSource, ImageSource, LibraryModel, PaperSource, UserFile, dump
 from rrl.store.files import write_text
 from rrl.cli.why import card_path, stale
-from snakemake.logging import logger
-from workflow import fork_server, signals, slurm
-from workflow.failures import Failures
-from workflow.folders import bring_to_present, check_writable
+from workflow import fork_server, internals
+from workflow.checks import check_start, check_writable
+from workflow.internals import alternatives
 from workflow.run import Run
 
 try:
@@ -40,12 +36,7 @@ except UserError as error:
     sys.exit(str(error))
 
 
-signals.handle_in_a_thread()
-FAILURES = Failures()
-if workflow.exec_mode.name == "DEFAULT":
-    logger.addHandler(FAILURES)
-
-
+internals.handle_sigterm_in_thread()
 RESULTS = PLAN.config.results
 DATA = shlex.quote(PLAN.config.data)
 CHECKPOINTS = PLAN.config.checkpoints
@@ -54,65 +45,37 @@ VARIABLES = [f"{name}={value}" for name, value in arithmetic.variables(PLAN.conf
 PYTHON = shlex.join([*(["env", *VARIABLES] if VARIABLES else []), *fork_server.python()])
 if PLAN.config.arithmetic == arithmetic.PORTABLE:
     # It takes one thread, whatever a profile or --set-threads would give a job.
-    workflow.resource_settings.overwrite_threads = {}
+    internals.ignore_set_threads(workflow)
 RUN = Run(workflow, Path(RESULTS))
-if workflow.exec_mode.name == "DEFAULT" and not workflow.output_settings.dryrun:
-    logger.addHandler(RUN)
-    RUN.draw()
+if internals.is_run(workflow):
+    RUN.start()
 
 
 onstart:
-    # Where Slurm was used before, or is now: jobs of a Snakemake that was killed may still run.
-    command = getattr(workflow.executor_settings, "status_command", None)
-    if PLAN.config.arithmetic == arithmetic.PORTABLE and not arithmetic.has_avx2():
-        logger.warning(
-            "arithmetic: portable: this machine is not Linux on x86-64 with AVX2 and FMA: numbers will differ from "
-            "those of machines that are, and from the published ones."
-        )
     try:
-        check_writable(Path(file) for job in workflow.dag.needrun_jobs() for file in [*job.output, *job.log])
-        write_arguments({str(file) for job in workflow.dag.needrun_jobs() for file in job.output})
-        if count := bring_to_present(Path(file) for job in workflow.dag.needrun_jobs() for file in job.input):
-            logger.warning(f"{count} files were made later than now, as the clock was set back. Their time is now.")
-        if command is not None:
-            slurm.check_status_command(command)
-            rules = [job.rule for job in workflow.dag.needrun_jobs() if not job.is_local]
-            partitions = [rule.resources.get("slurm_partition") for rule in rules]
-            slurm.check_partitions(str(of.raw) for of in partitions if of is not None)
-            slurm.mend_executor()
-        if command is not None or (Path(".snakemake/slurm_logs").exists() and shutil.which("squeue")):
-            slurm.check_jobs(Path.cwd())
+        for warning in check_start(workflow, PLAN.config.arithmetic == arithmetic.PORTABLE):
+            internals.snakemake_logger().warning(warning)
+        write_arguments({str(file) for job in internals.jobs_to_run(workflow) for file in job.output})
     except UserError as error:
         sys.exit(f"Error: {error}")
 
 
 onsuccess:
-    RUN.tell()
+    RUN.report()
 
 
 onerror:
-    RUN.tell()
-    # Snakemake says which job failed; this says why, a line each, with the log that holds the rest.
-    for line in FAILURES.lines():
-        print(line, file=sys.stderr)
-
-
-def recorded():
-    """Files that Snakemake has a record of: how it knows what made them."""
-    folder = Path(".snakemake/metadata")
-    for path in folder.rglob("*"):
-        if path.is_file():
-            yield urlsafe_b64decode("".join(part.removeprefix("@") for part in path.relative_to(folder).parts)).decode()
+    RUN.report()
 
 
 def stale_without_record():
     """Cards of another plan, and what differs, that Snakemake has no record of: it would take them as they are."""
-    known = {Path(file) for file in recorded()}
+    known = internals.recorded_outputs()
     unknown = [job for job in PLAN.jobs if (path := card_path(RESULTS, job)).exists() and path not in known]
     return [(card_path(RESULTS, job), why) for job, why in stale(RESULTS, unknown)]
 
 
-if workflow.exec_mode.name == "DEFAULT" and (refused := stale_without_record()):
+if workflow.is_main_process and (refused := stale_without_record()):
     (path, why), *rest = refused
     sys.exit(
         f"Error: {path}{f' and {len(rest)} more' if rest else ''}: {why}. Snakemake has no record of what made "
@@ -120,11 +83,6 @@ if workflow.exec_mode.name == "DEFAULT" and (refused := stale_without_record()):
         f"python -m rrl.cli.why --paths {shlex.quote(str(workflow.configfiles[-1]))} | tr '\\n' '\\0' | xargs -0 rm -f, "
         "then run the same snakemake command again"
     )
-
-
-def alternatives(names):
-    """A wildcard constraint: one of the names."""
-    return "|".join(re.escape(name) for name in names) or "none"
 
 
 def networks_by(stage):
