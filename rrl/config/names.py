@@ -53,13 +53,14 @@ class Names:
                 for size in entry.sizes:
                     members |= self.windows(name, size)
             else:
-                members[name] = [Member(network, None) for network in listed(entry)]
+                networks = entry.members if isinstance(entry, schema.Members) else entry.best_subset_of
+                members[name] = [Member(network, None) for network in networks]
         return members
 
     def windows(self, concatenation: str, size: int) -> dict[str, list[Member]]:
         """The representations of one size of a concatenation -> their members.
 
-        Windows never wrap, so a new seed changes no old one. Disjoint ones start where a block of the largest size does.
+        Windows never wrap, so a new seed changes no old one. Disjoint ones start where blocks of the largest size do.
         """
         entry = self.config.representations[concatenation]
         assert isinstance(entry, schema.Concatenation)
@@ -214,8 +215,9 @@ class Names:
     def gpus(self, network: str) -> int:
         """The most GPUs that a network is trained on."""
         family = self.config.networks[self.networks[network][0]]
-        trained = isinstance(family, schema.Pretrained | schema.Distilled)
-        return self.config.recipes[family.recipe].gpus if trained else 1
+        if isinstance(family, schema.Pretrained | schema.Distilled):
+            return self.config.recipes[family.recipe].gpus
+        return 1
 
     def gpus_of_run(self, run: str) -> int:
         return self.finetunings[self.runs[run].target].gpus
@@ -229,11 +231,6 @@ def grid_settings(finetuning: Finetuning, grid: str) -> dict[str, tuple[float, f
     )
     numbers = itertools.product(rates, finetuning.weight_decays, epochs)
     return {setting_name(*setting): setting for setting in numbers}
-
-
-def listed(entry: schema.Members | schema.BestSubset) -> list[str]:
-    """The networks that an entry lists one by one."""
-    return entry.members if isinstance(entry, schema.Members) else entry.best_subset_of
 
 
 def whole(members: list[Member]) -> bool:

@@ -84,10 +84,15 @@ class Shown(Names):
             return "seeds"
         if group in self.config.representations:
             return "sets"
-        for name, entry in self.config.representations.items():
-            if isinstance(entry, schema.Concatenation) and group in {f"{name}{size}" for size in entry.sizes}:
-                return "independent windows" if entry.windows == "disjoint" else "windows"
-        raise KeyError(group)
+        return "independent windows" if self.disjoint(group) else "windows"
+
+    def disjoint(self, group: str) -> bool:
+        """Whether no two windows of a group share a network."""
+        return any(
+            entry.windows == "disjoint" and group in {f"{name}{size}" for size in entry.sizes}
+            for name, entry in self.config.representations.items()
+            if isinstance(entry, schema.Concatenation)
+        )
 
     def origins(self, representation: str) -> set[str]:
         """The networks in a representation, and those that they were distilled from."""
