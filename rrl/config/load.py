@@ -23,8 +23,8 @@ def read_config(file: Path) -> dict[str, Any]:
     """The content of one config file, where Snakemake does not read it. Raises UserError."""
     _, content = _parse(file)
     if not isinstance(content, dict):
-        found = schema_mistakes.shown(content)
-        raise UserError(f"{file}: found {found}; must be a mapping, with the keys of docs/config.md")
+        value = schema_mistakes.shown(content)
+        raise UserError(f"{file}: found {value}; must be a mapping, with the keys of docs/config.md")
     return content
 
 

@@ -29,6 +29,7 @@ from rrl.config.table_references import (
     brings_transform,
     first_step,
     mistakes_of_table,
+    placed,
     unknown_group,
     unknown_targets,
 )
@@ -40,7 +41,7 @@ def mistakes(config: Config, names: Shown | None) -> Iterator[str]:
 
     names : None if what they are made of has mistakes; then only the names of tables, targets and families are checked.
     """
-    wrong = set()  # tables: what relies on one is not checked on
+    wrong = set()  # tables with mistakes, on which no further check can rely
     for name, table in config.tables.items():
         if lines := mistakes_of_table(f"tables.{name}", table, config, names):
             wrong.add(name)
@@ -51,18 +52,17 @@ def mistakes(config: Config, names: Shown | None) -> Iterator[str]:
         else:
             yield from _accuracy_figure(f"figures.{name}", figure, config, names, wrong)
     for name, claim in config.claims.items():
-        yield from _claim(f"claims.{name}", claim, config, None if claim.table in wrong else names)
+        yield from _claim(f"claims.{name}", claim, config, names, wrong)
 
 
 def _accuracy_figure(
     place: str, figure: AccuracyFigure, config: Config, names: Shown | None, wrong: set[str]
 ) -> Iterator[str]:
     """Every point of a figure is a cell of the table that its row names."""
-    for number, row in enumerate(figure.rows):
-        at = f"{place}.rows[{number}]"
-        panels = [(f"{at}.panels[{count}]", panel) for count, panel in enumerate(row.panels)]
-        lines = [*unknown(f"{at}.table", row.table, config.tables), *unknown_targets(panels, config)]
-        series = [(f"{at}.series[{count}]", series) for count, series in enumerate(row.series)]
+    for at, row in placed(f"{place}.rows", figure.rows):
+        lines = [*unknown(f"{at}.table", row.table, config.tables)]
+        lines += unknown_targets(f"{at}.panels", row.panels, config)
+        series = placed(f"{at}.series", row.series)
         for inside, part in series:
             for group in part.groups:
                 lines += unknown_group(f"{inside}.groups", group, names)
@@ -70,22 +70,21 @@ def _accuracy_figure(
             yield from lines
             continue
         table = config.tables[row.table]
+        gains = series if figure.kind == "gains" else []
         yield from first_step(
-            _panels(panels, row.table, table),
-            itertools.chain.from_iterable(_series(inside, part, row, table, names) for inside, part in series),
-            itertools.chain.from_iterable(_points(inside, part, row, names) for inside, part in series),
-            itertools.chain.from_iterable(
-                _gains(inside, part, table, names) for inside, part in series if figure.kind == "gains"
-            ),
+            [_panels(f"{at}.panels", row.panels, row.table, table)],
+            (_series(inside, part, row, table, names) for inside, part in series),
+            (_points(inside, part, row, names) for inside, part in series),
+            (_gains(inside, part, table, names) for inside, part in gains),
         )
 
 
-def _panels(panels: list[tuple[str, Panel]], name: str, table: Table) -> Iterator[str]:
+def _panels(place: str, panels: list[Panel], name: str, table: Table) -> Iterator[str]:
     valid = dict.fromkeys(f"{column.target} {column.shots}" for column in table.columns)
-    for place, panel in panels:
+    for at, panel in placed(place, panels):
         if f"{panel.target} {panel.shots}" not in valid:
-            found = f"found target {panel.target}, shots {panel.shots}"
-            yield f"{place}: {found}; must be one of those of tables.{name}: {', '.join(valid)}"
+            shown = f"target {panel.target}, shots {panel.shots}"
+            yield f"{at}: found {shown}; must be one of those of tables.{name}: {', '.join(valid)}"
 
 
 def _series(place: str, series: Series, row: PanelRow, table: Table, names: Shown) -> Iterator[str]:
@@ -96,16 +95,16 @@ def _series(place: str, series: Series, row: PanelRow, table: Table, names: Show
         if transfer_name(series.transfer, ensemble) in OF_NETWORKS and not several(members):
             yield f"{place}.groups: found {group}; must be a group of two or more networks"
         elif (group, ensemble) not in valid:
-            found = f"found {group}, ensemble {_yaml(ensemble)}"
-            yield f"{place}.groups: {found}; must be a row of tables.{row.table}"
+            shown = f"{group}, ensemble {_yaml(ensemble)}"
+            yield f"{place}.groups: found {shown}; must be a row of tables.{row.table}"
     for panel in row.panels:
         yield from _in_columns(place, series.transfer, panel, row.table, table)
 
 
 def _in_columns(place: str, transfer: str, panel: Panel, name: str, table: Table) -> Iterator[str]:
     if (transfer, panel.target, panel.shots) not in [(c.transfer, c.target, c.shots) for c in table.columns]:
-        found = f"found {transfer} on {panel.target}, shots {panel.shots}"
-        yield f"{place}.transfer: {found}; must be a column of tables.{name}"
+        shown = f"{transfer} on {panel.target}, shots {panel.shots}"
+        yield f"{place}.transfer: found {shown}; must be a column of tables.{name}"
 
 
 def _points(place: str, series: Series, row: PanelRow, names: Shown) -> Iterator[str]:
@@ -127,27 +126,27 @@ def _gains(place: str, series: Series, table: Table, names: Shown) -> Iterator[s
     if len(series.groups) < 2:
         yield f"{place}.groups: found {series.groups[0]} alone; must be two or more, as a gain is from one to the next"
     shown = [names.shown(table, group) for group in series.groups]
-    for representations, group, pairs in zip(shown[1:], series.groups[1:], names.gains(shown), strict=True):
-        extended = {after for _, after in pairs}
-        if alone := [name for name in representations if name not in extended]:
+    for (before, group), few, many in zip(itertools.pairwise(series.groups), shown, shown[1:], strict=False):
+        extended = {after for _, after in names.gains([few, many])[0]}
+        if alone := [name for name in many if name not in extended]:
             yield (
-                f"{place}.groups: found {group}, whose {alone[0]} has not the networks of one in the group before it; "
-                "must be the same networks and more"
+                f"{place}.groups: found {group}; {alone[0]} must have all networks of a representation of {before}, "
+                "and more"
             )
 
 
 def _similarity_figure(place: str, figure: SimilarityFigure, config: Config, names: Shown | None) -> list[str]:
     lines: list[str] = []
-    for number, target in enumerate(figure.targets):
-        lines += unknown(f"{place}.targets[{number}]", target, config.targets)
-    groups = [(f"{place}.groups[{number}]", group) for number, group in enumerate(figure.groups)]
+    for at, target in placed(f"{place}.targets", figure.targets):
+        lines += unknown(at, target, config.targets)
+    groups = placed(f"{place}.groups", figure.groups)
     for at, group in groups:
         lines += unknown(f"{at}.family", group.family, config.networks)
     if names is None or lines:
         return lines
     return first_step(
-        itertools.chain.from_iterable(_network_group(at, group, figure, config) for at, group in groups),
-        _compared(place, figure, names),
+        (_network_group(at, group, figure, config) for at, group in groups),
+        [_compared(place, figure, names)],
     )
 
 
@@ -163,37 +162,32 @@ def _network_group(place: str, group: NetworkGroup, figure: SimilarityFigure, co
 
 def _compared(place: str, figure: SimilarityFigure, names: Shown) -> Iterator[str]:
     """Every group has networks on some target, whose weights are kept, and every target two or more."""
-    for number, group in enumerate(figure.groups):
+    for at, group in placed(f"{place}.groups", figure.groups):
         networks = [network for target in figure.targets for network in names.compared(target, group)]
         if not networks or (group.finetuned and not set(networks) <= names.kept.keys()):
-            found = f"found {_yaml(group.finetuned)}, {group.family}, seeds {', '.join(map(str, group.seeds))}"
             yield (
-                f"{place}.groups[{number}].finetuned: {found}; must be networks of a concatenation that are fine-tuned "
-                "on one of the targets"
+                f"{at}.finetuned: found true; must be false, unless {group.family} is part of a "
+                "concatenation and fine-tuned on one of the targets"
             )
-    for number, target in enumerate(figure.targets):
+    for at, target in placed(f"{place}.targets", figure.targets):
         if sum(len(names.compared(target, group)) for group in figure.groups) < 2:
-            yield f"{place}.targets[{number}]: found {target}, with fewer than two networks; must have two or more"
+            yield f"{at}: found {target}, with fewer than two networks; must have two or more"
 
 
-def _claim(place: str, claim: Claim, config: Config, names: Shown | None) -> list[str]:
+def _claim(place: str, claim: Claim, config: Config, names: Shown | None, wrong: set[str]) -> list[str]:
     """Every side of a comparison is a cell of the table that the claim names."""
-    panels = [(f"{place}.panels[{number}]", panel) for number, panel in enumerate(claim.panels)]
-    sides = [
-        (f"{place}.pairs[{number}][{side}]", method)
-        for number, pair in enumerate(claim.pairs)
-        for side, method in enumerate(pair)
-    ]
-    lines = [*unknown(f"{place}.table", claim.table, config.tables), *unknown_targets(panels, config)]
+    lines = list(unknown(f"{place}.table", claim.table, config.tables))
+    lines += unknown_targets(f"{place}.panels", claim.panels, config)
+    sides = [side for at, pair in placed(f"{place}.pairs", claim.pairs) for side in placed(at, pair)]
     for at, method in sides:
         lines += unknown_group(f"{at}.group", method.group, names)
-    if names is None or lines:
+    if names is None or lines or claim.table in wrong:
         return lines
     table = config.tables[claim.table]
     return first_step(
-        itertools.chain(_selection(place, claim, table), _panels(panels, claim.table, table)),
-        itertools.chain.from_iterable(_side(at, method, claim, table) for at, method in sides),
-        itertools.chain.from_iterable(_compared_side(at, method, claim, table, names) for at, method in sides),
+        [_selection(place, claim, table), _panels(f"{place}.panels", claim.panels, claim.table, table)],
+        (_side(at, method, claim, table) for at, method in sides),
+        (_compared_side(at, method, claim, table, names) for at, method in sides),
     )
 
 
@@ -205,8 +199,8 @@ def _selection(place: str, claim: Claim, table: Table) -> Iterator[str]:
 
 def _side(place: str, method: Method, claim: Claim, table: Table) -> Iterator[str]:
     if (method.group, method.ensemble) not in [(row.group, row.ensemble) for row in table.rows]:
-        found = f"found group {method.group}, ensemble {_yaml(method.ensemble)}"
-        yield f"{place}: {found}; must be a row of tables.{claim.table}"
+        shown = f"group {method.group}, ensemble {_yaml(method.ensemble)}"
+        yield f"{place}: found {shown}; must be a row of tables.{claim.table}"
     for panel in claim.panels:
         yield from _in_columns(place, method.transfer, panel, claim.table, table)
 
@@ -215,11 +209,11 @@ def _compared_side(place: str, method: Method, claim: Claim, table: Table, names
     """A side needs records, of representations that are independent replicates."""
     for panel in claim.panels:
         if not _filled(method, panel, names):
-            found = f"found {method.group}, which has no {method.transfer} on {panel.target}"
-            yield f"{place}: {found}; must be a cell of tables.{claim.table} that is not empty"
+            shown = f"{method.group}, which has no {method.transfer} on {panel.target}"
+            yield f"{place}: found {shown}; must be a cell of tables.{claim.table} that is not empty"
     if shared := names.shared(names.shown(table, method.group)):
-        found = f"found {method.group}, of which {shared[0]} and {shared[1]} share networks"
-        yield f"{place}.group: {found}; must be replicates that share none (windows: disjoint)"
+        shown = f"{method.group}, of which {shared[0]} and {shared[1]} share networks"
+        yield f"{place}.group: found {shown}; must be replicates that share none (windows: disjoint)"
 
 
 def _yaml(value: bool) -> str:

@@ -4,40 +4,46 @@ A table is checked in steps, each of which relies on the steps before it. Every 
 found, what is valid.
 """
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from rrl.config.nearest import unknown
 from rrl.config.references import BRINGS_TRANSFORM
 from rrl.config.schema import Column, Config, Library, Panel, Row, Table, User
 from rrl.config.shown import Shown
 
+Entry = TypeVar("Entry")
 
-def first_step(*steps: Iterator[str]) -> list[str]:
-    """The lines of the first step that has any."""
-    return next((lines for step in steps if (lines := list(step))), [])
+
+def first_step(*steps: Iterable[Iterator[str]]) -> list[str]:
+    """The lines of the first step that has any. A step is several checks."""
+    return next((lines for step in steps if (lines := [line for check in step for line in check])), [])
 
 
 def mistakes_of_table(place: str, table: Table, config: Config, names: Shown | None) -> list[str]:
     if place == "tables.records":
         return [f"{place}: found name 'records'; every experiment has a records.csv, take another name"]
-    lines = list(unknown_targets([(f"{place}.columns[{n}]", column) for n, column in enumerate(table.columns)], config))
-    rows = [(f"{place}.rows[{number}]", row) for number, row in enumerate(table.rows)]
+    lines = list(unknown_targets(f"{place}.columns", table.columns, config))
+    rows = placed(f"{place}.rows", table.rows)
     for at, row in rows:
         lines += unknown_group(f"{at}.group", row.group, names)
     if names is None or lines:
         return lines
-    checks = [_row(at, row, table, names) for at, row in rows]
-    columns = [_column(f"{place}.columns[{number}]", column, names) for number, column in enumerate(table.columns)]
+    columns = [_column(at, column, names) for at, column in placed(f"{place}.columns", table.columns)]
     return first_step(
-        itertools.chain(_methods(place, table), *columns, *checks),
-        itertools.chain.from_iterable(_empty(at, row, table, names) for at, row in rows),
+        [_methods(place, table), *columns, *(_row(at, row, table, names) for at, row in rows)],
+        (_empty(at, row, table, names) for at, row in rows),
     )
 
 
-def unknown_targets(entries: list[tuple[str, Column]] | list[tuple[str, Panel]], config: Config) -> Iterator[str]:
-    for place, entry in entries:
-        yield from unknown(f"{place}.target", entry.target, config.targets)
+def placed(place: str, entries: Sequence[Entry]) -> list[tuple[str, Entry]]:
+    """Each entry of a list with its place: `tables.table1.rows[0]`."""
+    return [(f"{place}[{number}]", entry) for number, entry in enumerate(entries)]
+
+
+def unknown_targets(place: str, entries: Sequence[Column | Panel], config: Config) -> Iterator[str]:
+    for number, entry in enumerate(entries):
+        yield from unknown(f"{place}[{number}].target", entry.target, config.targets)
 
 
 def unknown_group(place: str, group: str, names: Shown | None) -> Iterator[str]:
@@ -55,23 +61,26 @@ def _methods(place: str, table: Table) -> Iterator[str]:
 
 def _column(place: str, column: Column, names: Shown) -> Iterator[str]:
     target = column.target
-    entries = names.config.finetunings.values()
-    finetuned = {name: shots for entry in entries for name, shots in entry.targets.items()}
+    finetuned = {
+        name: (f"finetunings.{entry}", shots)
+        for entry, finetuning in names.config.finetunings.items()
+        for name, shots in finetuning.targets.items()
+    }
     if column.transfer == "linear_probe":
-        shots, where = names.config.targets[target].shots, f"targets.{target}.shots"
+        where, valid = f"targets.{target}", names.config.targets[target].shots
     elif target in finetuned:
-        shots, where = [finetuned[target]], f"finetunings.*.targets.{target}"
+        where, valid = finetuned[target][0], [finetuned[target][1]]
     else:
-        valid = ", ".join(finetuned) or "... there is none"
-        yield f"{place}.target: found {target}, on which nothing is fine-tuned; must be one of: {valid}"
+        others = ", ".join(finetuned) or "... there is none"
+        yield f"{place}.target: found {target}, on which nothing is fine-tuned; must be one of: {others}"
         return
     if column.transfer == "finetune" and target in names.published:
         yield (
             f"{place}.transfer: found finetune; must be two_stage or averaged_head on {target}, on which others "
             "fine-tuned the networks"
         )
-    if column.shots not in shots:
-        yield f"{place}.shots: found {column.shots!r}; must be one of {where}: {', '.join(map(str, shots))}"
+    if column.shots not in valid:
+        yield f"{place}.shots: found {column.shots}; must be one of those of {where}: {', '.join(map(str, valid))}"
 
 
 def _row(place: str, row: Row, table: Table, names: Shown) -> Iterator[str]:
@@ -117,8 +126,8 @@ def brings_transform(place: str, name: str, families: list[str], target: str, co
         return
     for family in families:
         if not isinstance(config.networks[family], User | Library):
-            found = name if name == family else f"{name}, with {family}"
-            yield f"{place}: found {found}, on {target}, whose transform is `network`; {BRINGS_TRANSFORM}"
+            networks = name if name == family else f"{name}, with {family}"
+            yield f"{place}: found {networks}, on {target}, whose transform is `network`; {BRINGS_TRANSFORM}"
 
 
 def _empty(place: str, row: Row, table: Table, names: Shown) -> Iterator[str]:
