@@ -48,7 +48,7 @@ def test_words_are_networks(tmp_path: Path) -> None:
         (["A", "B"], [("C", "size=3")], "--preprocess: found 'C'; .*must be one of: "),
         (["A", "B"], [("B", "width=3")], "--preprocess .*: found 'width'; .*must be one of: size, resize"),
         (["A", "B"], [("B", "size=big")], "size: found 'big'; needed are numbers"),
-        (["A", "B"], [("B", "size=32")], "resize: found 28, the crop has size 32"),
+        (["A", "B"], [("B", "size=32")], "resize: found 28, less than the crop.s size; must be at least 32"),
         (["A", "B"], [("B", "mean=0.1/0.2/0.3")], "std: found 1 numbers for 3 of mean"),
     ],
 )
