@@ -6,19 +6,19 @@ Nothing here reads a result; the workflow's rules and the keys that stages check
 from functools import cached_property
 from typing import Any
 
-from rrl.config.names import Names
 from rrl.config.schema import Config
+from rrl.config.shown import Shown
 from rrl.jobs import Planned, TableJobs, behind
 
 
-class Plan(TableJobs, Names):
+class Plan(TableJobs, Shown):
     """The jobs of an experiment.
 
     pins : sha256 of the files that are fetched.
     """
 
     def __init__(self, config: Config, pins: dict[str, Any]):
-        Names.__init__(self, config)
+        Shown.__init__(self, config)
         self.pins = pins
         self.planned = {}
 

@@ -19,7 +19,8 @@ from rrl.bars import Bar
 from rrl.caveats import VAL
 from rrl.cli.compare_records import compare_records
 from rrl.config.load import run_command
-from rrl.config.references import allowed, of_transform
+from rrl.config.nearest import one_of
+from rrl.config.references import transform_mistakes
 from rrl.data.image_sources import LIBRARY, open_source
 from rrl.errors import UserError
 from rrl.job import Card, read_card
@@ -79,7 +80,7 @@ def understand(words: Sequence[str], preprocess: Sequence[tuple[str, str]]) -> l
     given = dict(preprocess)
     for word in given:
         if word not in words:
-            raise UserError(f"--preprocess: found {word!r}; {allowed(word, list(words))}")
+            raise UserError(f"--preprocess: found {word!r}; {one_of(word, words)}")
     networks: list[Compared] = []
     taken = {ALL, BEST}
     for word in words:
@@ -120,14 +121,14 @@ def _transform(word: str, arch: str, file: Path | None, changes: str | None) -> 
     for change in changes.split(",") if changes else []:
         key, _, text = change.partition("=")
         if key not in NETWORK_KEYS:
-            raise UserError(f"--preprocess {word}: found {key!r}; {allowed(key, list(NETWORK_KEYS))}")
+            raise UserError(f"--preprocess {word}: found {key!r}; {one_of(key, NETWORK_KEYS)}")
         try:
             numbers = [float(part) for part in text.split("/")] if key != "interpolation" else []
         except ValueError:
             raise UserError(f"--preprocess {word}: {key}: found {text!r}; needed are numbers, as 0.5/0.5/0.5") from None
         whole = key in ("size", "resize")
         transform[key] = text if key == "interpolation" else int(numbers[0]) if whole else numbers
-    for mistake in of_transform(f"--preprocess {word}", transform):
+    for mistake in transform_mistakes(f"--preprocess {word}", **transform):
         raise UserError(mistake)
     return transform
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rrl.caveats import Made, known_val, of_pick, of_val
 from rrl.cells import column_label, label
-from rrl.config.references import allowed
+from rrl.config.nearest import one_of
 from rrl.errors import UserError
 from rrl.job import Card, read_card
 from rrl.statistics import interval
@@ -112,7 +112,7 @@ def cell(table: Card, row: str, column: str, selection: str | None) -> dict[str,
         ("selection", rule, layout["selections"]),
     ):
         if found not in names:
-            raise UserError(f"--{what}: found {found!r}; {allowed(found, list(names))}")
+            raise UserError(f"--{what}: found {found!r}; {one_of(found, names)}")
     transfer = rows[row]["transfers"][columns[column]]
     if transfer is None:
         raise UserError(f"{row}, {column}: an empty cell; nothing is planned for it")

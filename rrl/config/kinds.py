@@ -20,7 +20,7 @@ def number(value: Any) -> Any:
 
 def magnitude(value: float) -> float:
     if value and not 1e-20 <= abs(value) <= 1e20:
-        raise ValueError("allowed: 0, and sizes from 1e-20 to 1e20")
+        raise ValueError("must be 0, or from 1e-20 to 1e20 in size")
     return value
 
 
@@ -35,7 +35,7 @@ def distinct(values: list[Any]) -> list[Any]:
 
 def channels(values: list[float]) -> list[float]:
     if len(values) == 2:
-        raise ValueError("allowed: one number for grey images, three for RGB")
+        raise ValueError("must be one number for grey images, three for RGB")
     return values
 
 
@@ -43,18 +43,18 @@ def shots(value: Any) -> int | str:
     if value == "all" or (type(value) is int and 1 <= value <= LARGEST):
         shots: int | str = value
         return shots
-    raise ValueError("allowed: a whole number from 1, or all")
+    raise ValueError("must be a whole number from 1, or all")
 
 
 def place(value: str) -> str:
     """Paths reach shells, of this machine and of a cluster, and Snakemake's patterns."""
     refused = sorted({letter for letter in value if letter in '"\\$`{}*?[]' or not letter.isprintable()})
     if refused:
-        raise ValueError(f"not allowed in a path here: {' '.join(map(repr, refused))}")
+        raise ValueError(f"must be a path without {' '.join(map(repr, refused))}")
     if value != value.strip() or not value or value.startswith(("-", "~")):
-        raise ValueError("allowed: a path that begins with neither -, ~ nor a space, and does not end with a space")
+        raise ValueError("must be a path that begins with neither -, ~ nor a space, and does not end with a space")
     if len(value) > MOST_TEXT or any(len(part.encode()) > 255 for part in value.split("/")):
-        raise ValueError(f"allowed: a path of at most {MOST_TEXT} characters, 255 bytes for each folder")
+        raise ValueError(f"must be a path of at most {MOST_TEXT} characters, 255 bytes for each folder")
     return value
 
 
@@ -62,15 +62,15 @@ def text(value: str) -> str:
     """Text for people, in one line: in a table or a picture the end of a line is a space."""
     text = " ".join(value.split())
     if refused := sorted({letter for letter in text if not letter.isprintable()}):
-        raise ValueError(f"not allowed in a text: {' '.join(map(repr, refused))}")
+        raise ValueError(f"must be a text without {' '.join(map(repr, refused))}")
     if not text or len(text) > MOST_TEXT:
-        raise ValueError(f"allowed: a text of 1 to {MOST_TEXT} characters")
+        raise ValueError(f"must be a text of 1 to {MOST_TEXT} characters")
     return text
 
 
 def solver(value: str) -> str:
     if value != "lbfgs":
-        raise ValueError("allowed: lbfgs; a probe by SGD has no key solver")
+        raise ValueError("must be lbfgs; a probe by SGD has no key solver")
     return value
 
 
@@ -81,7 +81,7 @@ def boolean_or(word: str) -> Any:
         if value is True or value is False or value == word:
             checked: bool | str = value
             return checked
-        raise ValueError(f"allowed: true, false, {word}")
+        raise ValueError(f"must be true, false or {word}")
 
     return PlainValidator(check, json_schema_input_type=bool | Literal[word])
 
@@ -92,7 +92,7 @@ def name_or_families(value: Any) -> str:
 
 def label(value: str) -> str:
     if value.startswith("_"):
-        raise ValueError("allowed: a text that does not begin with _, which would hide it from the legend")
+        raise ValueError("must be a text that does not begin with _, which would hide it from the legend")
     return value
 
 

@@ -14,10 +14,10 @@ from rrl.jobs.planned import Planned
 from rrl.jobs.stage import STAGES, Computing, Stage, stage
 
 if TYPE_CHECKING:
-    from rrl.config.names import Names
     from rrl.config.schema import Downloaded, Library, User
+    from rrl.config.shown import Shown
 else:  # which stages need not load: they read the settings alone
-    Names = object
+    Shown = object
 
 
 @stage("target")
@@ -91,7 +91,7 @@ class Finetune(Computing):
     transform: Transform
 
 
-class NetworkJobs(Names):
+class NetworkJobs(Shown):
     pins: dict[str, Any]
     planned: dict[str, Planned]  # by artifact
 

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from rrl.config.references import allowed
+from rrl.config.nearest import one_of
 from rrl.data.archives import Refused, place, unpack
 from rrl.data.downloads import discard, from_drive, from_server
 from rrl.errors import UserError
@@ -48,7 +48,7 @@ def _entry(file: str) -> tuple[str, Checkpoint]:
         if file in checkpoint.files:
             return name, checkpoint
     files = [known for checkpoint in checkpoints().values() for known in checkpoint.files]
-    raise UserError(f"--file: found {file!r}; {allowed(file, files)}")
+    raise UserError(f"--file: found {file!r}; {one_of(file, files)}")
 
 
 def _is_there(path: Path) -> bool:
@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error("--file stands in place of networks: give one of them")
     for name in arguments.networks:
         if name not in checkpoints():
-            raise UserError(f"NETWORK: found {name!r}; {allowed(name, list(checkpoints()))}")
+            raise UserError(f"NETWORK: found {name!r}; {one_of(name, checkpoints())}")
     files = [file for name in arguments.networks or supervised for file in checkpoints()[name].files]
     for file in [arguments.file] if arguments.file else files:
         print(download(file, arguments.checkpoints))

@@ -155,7 +155,7 @@ def test_old_code_that_cannot_run_it_is_one_line(clone: Path) -> None:
         without_gains, without_similarity = accept(clone, old="HEAD~1"), accept(clone, old="HEAD")
     assert without_gains.returncode == 1 and without_similarity.returncode == 1
     (line,) = without_gains.stderr.splitlines()
-    assert f"cannot run {CONFIG}: figures.gains.kind: found 'gains'; allowed: " in line
+    assert f"cannot run {CONFIG}: figures.gains.kind: found 'gains'; must be one of: " in line
     assert line.endswith("; there is nothing to compare with")
     (line,) = without_similarity.stderr.splitlines()
     assert line == "Error: HEAD has no stage similarity: there is nothing to compare with"

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 
 from rrl.config.load import load_config
+from rrl.config.settings import dump
 from rrl.errors import UserError
 from rrl.plan import Plan
 from tests.helpers.clones import CLONE, copy_clone, run_snakemake
@@ -120,7 +121,7 @@ def accepted(content: dict[str, Any]) -> bool:
     jobs = plan.jobs
     assert len({job.artifact for job in jobs}) == len(jobs)
     for job in jobs:
-        assert job.flags.isprintable() and job.key and re.fullmatch(r"[a-z][\w./-]*", job.artifact)
+        assert dump(job.settings).isprintable() and job.key and re.fullmatch(r"[a-z][\w./-]*", job.artifact)
         assert all(len(part) <= 230 for part in job.artifact.split("/"))
     return True
 

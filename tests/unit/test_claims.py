@@ -233,16 +233,16 @@ def mistakes(change: Callable[[Any], None]) -> list[str]:
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("table", "table3", "claims.one.table: found 'table3'; did you mean table2? allowed: table1, table2"),
-        ("selection", "paper", "claims.one.selection: found paper; allowed are those of tables.table1: heldout"),
-        ("test", {"name": "less"}, "claims.one.test.name: found 'less'; allowed: greater, equal"),
+        ("table", "table3", "claims.one.table: found 'table3'; did you mean table2? must be one of: table1, table2"),
+        ("selection", "paper", "claims.one.selection: found paper; must be one of those of tables.table1: heldout"),
+        ("test", {"name": "less"}, "claims.one.test.name: found 'less'; must be one of: greater, equal"),
         ("test", {"name": "equal"}, "claims.one.test.within: missing; this key is required"),
-        ("test", {"name": "equal", "within": 0}, "claims.one.test.within: found 0; input should be greater than 0"),
-        ("panels", [{"target": "mnist", "shots": 50}], "claims.one.panels[0]: found target mnist, shots 50; allowed are those of tables.table1: "),
+        ("test", {"name": "equal", "within": 0}, "claims.one.test.within: found 0; must be greater than 0"),
+        ("panels", [{"target": "mnist", "shots": 50}], "claims.one.panels[0]: found target mnist, shots 50; must be one of those of tables.table1: "),
         ("panels", [{"target": "mnits", "shots": 20}], "claims.one.panels[0].target: found 'mnits'; did you mean mnist?"),
         ("pairs", [[method("cat4"), method("cat6")]], "claims.one.pairs[0][1].group: found 'cat6'; did you mean cat5?"),
-        ("pairs", [[method("cat4"), method("erm", ensemble=True)]], "claims.one.pairs[0][1]: found group erm, ensemble True; allowed are rows"),
-        ("pairs", [[method("cat4"), method("erm", "finetune")]], "claims.one.pairs[0][1].transfer: found finetune on fashion-new, shots 20; allowed are columns of tables.table1"),
+        ("pairs", [[method("cat4"), method("erm", ensemble=True)]], "claims.one.pairs[0][1]: found group erm, ensemble true; must be a row"),
+        ("pairs", [[method("cat4"), method("erm", "finetune")]], "claims.one.pairs[0][1].transfer: found finetune on fashion-new, shots 20; must be a column of tables.table1"),
         ("pairs", [[method("cat4"), method("cat4")]], "claims.one.pairs[0]: found [{'group': 'cat4',"),
         ("pairs", [[method("cat4")]], "claims.one.pairs[0]: found [{'group': 'cat4',"),
     ],
@@ -258,7 +258,7 @@ def test_a_side_without_records_is_one_line() -> None:
         claim["pairs"] = [[method("cat4", "two_stage"), method("erm", "two_stage")]]
 
     assert mistakes(change) == [
-        "claims.one.pairs[0][1]: found erm, which has no two_stage on mnist; allowed are cells of tables.table2 that are not empty"
+        "claims.one.pairs[0][1]: found erm, which has no two_stage on mnist; must be a cell of tables.table2 that is not empty"
     ]
 
 

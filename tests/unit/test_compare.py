@@ -45,10 +45,10 @@ def test_words_are_networks(tmp_path: Path) -> None:
         (["A", "A"], [], "A.safetensors: named twice"),
         (["A", "timm/no_such"], [], "timm/no_such: timm .* has no such model"),
         (["A", "torchvision/no_such"], [], "no_such"),
-        (["A", "B"], [("C", "size=3")], "--preprocess: found 'C'; .*allowed: "),
-        (["A", "B"], [("B", "width=3")], "--preprocess .*: found 'width'; .*allowed: size, resize"),
+        (["A", "B"], [("C", "size=3")], "--preprocess: found 'C'; .*must be one of: "),
+        (["A", "B"], [("B", "width=3")], "--preprocess .*: found 'width'; .*must be one of: size, resize"),
         (["A", "B"], [("B", "size=big")], "size: found 'big'; needed are numbers"),
-        (["A", "B"], [("B", "size=32")], "resize: found 28, the crop has size 32"),
+        (["A", "B"], [("B", "size=32")], "resize: found 28, less than the crop.s size; must be at least 32"),
         (["A", "B"], [("B", "mean=0.1/0.2/0.3")], "std: found 1 numbers for 3 of mean"),
     ],
 )

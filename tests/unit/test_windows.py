@@ -94,10 +94,10 @@ def test_each_student_learns_from_a_block_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"size": 4}, "networks.student.teachers.size: found 4 teachers for each of 2 students; erm has 7 seeds, needed are 8"),
-        ({"of": "student"}, "networks.student.teachers.of: found 'student'; allowed: erm"),
-        ({"of": "ern"}, "networks.student.teachers.of: found 'ern'; did you mean erm? allowed: erm"),
-        ({"sizes": 3}, "networks.student.teachers.sizes: unknown key; did you mean size? allowed: of, size"),
+        ({"size": 4}, "networks.student.teachers.size: found 4 teachers for each of 2 students; erm must have 8 seeds, has 7"),
+        ({"of": "student"}, "networks.student.teachers.of: found 'student'; must be one of: erm"),
+        ({"of": "ern"}, "networks.student.teachers.of: found 'ern'; did you mean erm? must be one of: erm"),
+        ({"sizes": 3}, "networks.student.teachers.sizes: unknown key; did you mean size? must be one of: of, size"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_blocks_of_teachers_is_one_line(change: dict[str, Any], expected: str) -> None:
@@ -111,12 +111,14 @@ def test_a_mistake_in_blocks_of_teachers_is_one_line(change: dict[str, Any], exp
 def test_a_name_that_disjoint_windows_make_is_taken() -> None:
     changed = content(6)
     changed["representations"]["cat2-k1"] = {"members": ["erm-s0", "erm-s1"]}
-    with pytest.raises(UserError, match="representations.cat2-k1: found name 'cat2-k1', which others have already"):
+    with pytest.raises(UserError, match="representations.cat2-k1: found name 'cat2-k1', which is taken"):
         load_config(changed, [])
     changed["representations"] = {"cat2-k2": {"members": ["erm-s0", "erm-s1"]}} | content(6)["representations"]
     load_config(changed, [])  # six seeds are two blocks
 
 
 def test_a_block_longer_than_the_family_is_one_line() -> None:
-    with pytest.raises(UserError, match="representations.cat.sizes: found 7; erm has 6 seeds"):
+    with pytest.raises(
+        UserError, match="representations.cat.sizes: found 7; must be at most 6, the number of seeds of erm"
+    ):
         load_config(content(6, sizes=[2, 7]), [])

@@ -174,7 +174,7 @@ def test_no_entry_has_a_hostile_name(name: str) -> None:
         for key, value in [(key, value) for key in CONTENTS[name][section] for value in HOSTILE]:
             content = copy.deepcopy(CONTENTS[name])
             content[section][value] = content[section].pop(key)
-            with pytest.raises(UserError, match=r"found name .*; allowed are a-z, 0-9"):
+            with pytest.raises(UserError, match=r"found name .*; must be a letter, then a-z, 0-9"):
                 load_config(content, [])
 
 
