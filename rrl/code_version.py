@@ -85,21 +85,20 @@ def _path(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_name(f"{path.name}.py")
 
 
+@cache
+def _import_nodes(module: str) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.walk(_tree(module)) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def _foreign(module: str) -> list[str]:
     """The imports of other packages."""
-    nodes = [node for node in ast.walk(_tree(module)) if isinstance(node, ast.Import | ast.ImportFrom)]
-    return [ast.unparse(node) for node in nodes if not _within(node)]
+    return [ast.unparse(node) for node in _import_nodes(module) if not _within(node)]
 
 
 @cache
 def _imports(module: str) -> list[tuple[str, str]]:
     """The modules of rrl that a module imports, and what from each; without plumbing and declarations."""
-    named = [
-        (name, words)
-        for node in ast.walk(_tree(module))
-        if isinstance(node, ast.Import | ast.ImportFrom) and (modules := _within(node))
-        for name, words in modules
-    ]
+    named = [pair for node in _import_nodes(module) for pair in _within(node)]
     return [(name, words) for name, words in named if name and name not in PLUMBING | DECLARATIONS]
 
 
