@@ -100,10 +100,7 @@ def _parse(file: Path) -> tuple[yaml.Node | None, Any]:
     except (yaml.YAMLError, ValueError) as error:  # the latter for a number or a date that Python does not know
         raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
     if isinstance(content, dict) and TEMPLATE in content:
-        raise UserError(
-            f"{file}: {TEMPLATE}: found; must not be in a config, as Snakemake would execute the Python in it as a YTE "
-            "template"
-        )
+        raise UserError(f"{file}: {TEMPLATE}: found; must not be in a config: Snakemake executes Python in such a file")
     return node, content
 
 

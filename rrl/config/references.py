@@ -6,31 +6,16 @@ Every check yields lines: the place, what was found, what is valid. The schema h
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rrl.config import schema
 from rrl.config.names import OTHERS, Names, grid_settings
 from rrl.config.nearest import unknown
-from rrl.config.schema import (
-    BestSubset,
-    Columns,
-    Concatenation,
-    Config,
-    DemoTarget,
-    Distilled,
-    Downloaded,
-    Finetuning,
-    Library,
-    Members,
-    Pretrained,
-    PublishedFinetuning,
-    Random,
-    TeacherBlocks,
-    User,
-)
+from rrl.config.schema import Config
 from rrl.config.settings import LbfgsProbe, PaddedCrop, Photographs
 from rrl.errors import UserError
 from rrl.networks.architectures import parse_architecture
 from rrl.networks.checkpoints import checkpoints
 
-Family = Pretrained | Distilled | Random | Downloaded | User | Library
+Family = schema.Pretrained | schema.Distilled | schema.Random | schema.Downloaded | schema.User | schema.Library
 LIBRARIES = ("timm/", "torchvision/")
 BRINGS_TRANSFORM = "must be of origin user or library, whose networks bring their own"
 
@@ -52,17 +37,13 @@ def _target(name: str, target: Any, config: Config) -> Iterator[str]:
         yield from transform_mistakes(f"{place}.transform", **vars(transform))
     views = config.features.views
     if isinstance(transform, PaddedCrop) and not transform.augments and views > 1:
-        yield (
-            f"features.views: found {views}; {place}.transform does not augment, so views must be 1, "
-            "or the transform must have pad above 0 or flip true"
-        )
-    if isinstance(target, DemoTarget):
-        for number, shots in enumerate(target.shots):
-            yield from _shots(f"{place}.shots[{number}]", shots, target)
+        yield f"features.views: found {views}; must be 1, as {place}.transform augments nothing (pad 0, flip false)"
+    for number, shots in enumerate(target.shots):
+        yield from _shots(f"{place}.shots[{number}]", shots, target)
 
 
 def _shots(place: str, shots: int | str, target: Any) -> Iterator[str]:
-    if isinstance(target, DemoTarget) and isinstance(shots, int) and shots > target.train_per_class:
+    if isinstance(target, schema.DemoTarget) and isinstance(shots, int) and shots > target.train_per_class:
         available = target.train_per_class
         yield f"{place}: found {shots}; must be at most {available}, its images per class (train_per_class)"
 
@@ -96,22 +77,22 @@ def transform_mistakes(
 
 
 def _family(place: str, family: Family, config: Config) -> Iterator[str]:
-    if isinstance(family, Library):
+    if isinstance(family, schema.Library):
         for number, model in enumerate(family.models):
             if not model.startswith(LIBRARIES) or _not_an_architecture(model):
                 yield f"{place}.models[{number}]: found {model!r}; must be timm/<name> or torchvision/<name>"
-    elif isinstance(family, Downloaded):
+    elif isinstance(family, schema.Downloaded):
         yield from _checkpoint(place, family)
     elif mistake := _not_an_architecture(family.arch):
         yield f"{place}.arch: {mistake}"
-    if isinstance(family, User | Library):
+    if isinstance(family, schema.User | schema.Library):
         yield from transform_mistakes(f"{place}.transform", **vars(family.transform))
-    if isinstance(family, Pretrained | Distilled | Random):
+    if isinstance(family, schema.Pretrained | schema.Distilled | schema.Random):
         yield from unknown(f"{place}.target", family.target, config.targets)
         yield from _without_transform(f"{place}.target", family.target, config)
-    if isinstance(family, Pretrained | Distilled):
+    if isinstance(family, schema.Pretrained | schema.Distilled):
         yield from unknown(f"{place}.recipe", family.recipe, config.recipes)
-    if isinstance(family, Distilled):
+    if isinstance(family, schema.Distilled):
         yield from _teachers(f"{place}.teachers", family, config)
 
 
@@ -120,7 +101,7 @@ def _without_transform(place: str, target: str, config: Config) -> Iterator[str]
         yield f"{place}: found {target}, whose transform is `network`; must be a target with a transform of its own"
 
 
-def _checkpoint(place: str, family: Downloaded) -> Iterator[str]:
+def _checkpoint(place: str, family: schema.Downloaded) -> Iterator[str]:
     name = family.checkpoint
     yield from unknown(f"{place}.checkpoint", name, checkpoints())
     if name in checkpoints():
@@ -130,11 +111,11 @@ def _checkpoint(place: str, family: Downloaded) -> Iterator[str]:
                 yield f"{place}.seeds: found {seed}; {name} has {count} networks, seeds must be 0 to {count - 1}"
 
 
-def _teachers(place: str, family: Distilled, config: Config) -> Iterator[str]:
+def _teachers(place: str, family: schema.Distilled, config: Config) -> Iterator[str]:
     """Teachers are not students themselves, so that no network is its own teacher by way of others."""
-    valid = {name: other for name, other in config.networks.items() if not isinstance(other, Distilled)}
+    valid = {name: other for name, other in config.networks.items() if not isinstance(other, schema.Distilled)}
     teachers = family.teachers
-    if not isinstance(teachers, TeacherBlocks):
+    if not isinstance(teachers, schema.TeacherBlocks):
         networks = [f"{name}-s{seed}" for name, other in valid.items() for seed in other.seeds]
         for number, teacher in enumerate(teachers):
             yield from unknown(f"{place}[{number}]", teacher, networks)
@@ -152,26 +133,22 @@ def _representations(config: Config) -> Iterator[str]:
     taken = {*config.networks, *names.networks}  # names of groups and of representations
     for name, entry in config.representations.items():
         place = f"representations.{name}"
-        if isinstance(entry, Columns):
+        if isinstance(entry, schema.Columns):
             yield from unknown(place, name, config.networks)
             if name in config.networks:
                 yield from _columns(place, entry, config.networks[name])
-        elif isinstance(entry, Concatenation):
+        elif isinstance(entry, schema.Concatenation):
             yield from _concatenation(name, entry, names, taken)
         else:
-            key, members = _members(entry)
-            for number, member in enumerate(members):
+            key = "members" if isinstance(entry, schema.Members) else "best_subset_of"
+            for number, member in enumerate(getattr(entry, key)):
                 yield from unknown(f"{place}.{key}[{number}]", member, names.networks)
             if name in taken:
                 yield f"{place}: found name {name!r}, which is taken; take another name"
             taken.add(name)
 
 
-def _members(entry: Members | BestSubset) -> tuple[str, list[str]]:
-    return ("members", entry.members) if isinstance(entry, Members) else ("best_subset_of", entry.best_subset_of)
-
-
-def _columns(place: str, entry: Columns, family: Family) -> Iterator[str]:
+def _columns(place: str, entry: schema.Columns, family: Family) -> Iterator[str]:
     depth = _depth(family)
     for number, (start, stop) in enumerate(entry.columns):
         if not start < stop or (depth is not None and stop > depth):
@@ -181,16 +158,16 @@ def _columns(place: str, entry: Columns, family: Family) -> Iterator[str]:
 
 def _depth(family: Family) -> int | None:
     """The number of features of a family's networks; None if it is not known before they are loaded."""
-    if isinstance(family, Library):
+    if isinstance(family, schema.Library):
         return None
-    if isinstance(family, Downloaded):
+    if isinstance(family, schema.Downloaded):
         arch = checkpoints()[family.checkpoint].arch if family.checkpoint in checkpoints() else ""
     else:
         arch = family.arch
     return None if _not_an_architecture(arch) else parse_architecture(arch).feature_dim
 
 
-def _concatenation(name: str, entry: Concatenation, names: Names, taken: set[str]) -> Iterator[str]:
+def _concatenation(name: str, entry: schema.Concatenation, names: Names, taken: set[str]) -> Iterator[str]:
     """Adds the names that the entry makes to those that are `taken`."""
     place = f"representations.{name}"
     yield from unknown(f"{place}.of", entry.of, names.config.networks)
@@ -212,19 +189,19 @@ def _finetunings(config: Config) -> Iterator[str]:
         place = f"finetunings.{name}"
         for target, shots in entry.targets.items():
             yield from unknown(f"{place}.targets", target, config.targets)
-            if isinstance(entry, Finetuning):
+            if isinstance(entry, schema.Finetuning):
                 yield from _without_transform(f"{place}.targets", target, config)
             if target in first:
                 yield f"{place}.targets: found {target}, which finetunings.{first[target]} has too; must be in one"
             first.setdefault(target, name)
             yield from _shots(f"{place}.targets.{target}", shots, config.targets.get(target))
-        if isinstance(entry, PublishedFinetuning):
+        if isinstance(entry, schema.PublishedFinetuning):
             yield from _published(f"{place}.networks", entry, config)
         else:
             yield from _finetuning(place, entry, config)
 
 
-def _finetuning(place: str, entry: Finetuning, config: Config) -> Iterator[str]:
+def _finetuning(place: str, entry: schema.Finetuning, config: Config) -> Iterator[str]:
     for number, family in enumerate(entry.networks):
         yield from unknown(f"{place}.networks[{number}]", family, config.networks)
     by_grid = [key for key in ("learning_rates", "epochs") if not isinstance(getattr(entry, key), list)]
@@ -237,7 +214,7 @@ def _finetuning(place: str, entry: Finetuning, config: Config) -> Iterator[str]:
         yield from unknown(f"{place}.two_stage.settings[{number}]", setting, valid)
 
 
-def _published(place: str, entry: PublishedFinetuning, config: Config) -> Iterator[str]:
+def _published(place: str, entry: schema.PublishedFinetuning, config: Config) -> Iterator[str]:
     """Each network needs one that was fine-tuned: the network of the same seed."""
     families = config.networks
     for family, finetuned in entry.networks.items():

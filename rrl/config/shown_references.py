@@ -7,22 +7,10 @@ what was found, what is valid.
 import itertools
 from collections.abc import Iterator
 
+from rrl.config import schema
 from rrl.config.names import several
 from rrl.config.nearest import unknown
-from rrl.config.schema import (
-    AccuracyFigure,
-    Claim,
-    Column,
-    Config,
-    Method,
-    NetworkGroup,
-    Panel,
-    PanelRow,
-    Row,
-    Series,
-    SimilarityFigure,
-    Table,
-)
+from rrl.config.schema import AccuracyFigure, Claim, Column, Config, Method, Panel, PanelRow, Row, Series, Table
 from rrl.config.shown import Shown
 from rrl.config.table_references import (
     FILLS_A_CELL,
@@ -47,7 +35,7 @@ def mistakes(config: Config, names: Shown | None) -> Iterator[str]:
             wrong.add(name)
             yield from lines
     for name, figure in config.figures.items():
-        if isinstance(figure, SimilarityFigure):
+        if isinstance(figure, schema.SimilarityFigure):
             yield from _similarity_figure(f"figures.{name}", figure, config, names)
         else:
             yield from _accuracy_figure(f"figures.{name}", figure, config, names, wrong)
@@ -129,13 +117,10 @@ def _gains(place: str, series: Series, table: Table, names: Shown) -> Iterator[s
     for (before, group), few, many in zip(itertools.pairwise(series.groups), shown, shown[1:], strict=False):
         extended = {after for _, after in names.gains([few, many])[0]}
         if alone := [name for name in many if name not in extended]:
-            yield (
-                f"{place}.groups: found {group}; {alone[0]} must have all networks of a representation of {before}, "
-                "and more"
-            )
+            yield f"{place}.groups: found {group}; {alone[0]} must extend a representation of {before} by networks"
 
 
-def _similarity_figure(place: str, figure: SimilarityFigure, config: Config, names: Shown | None) -> list[str]:
+def _similarity_figure(place: str, figure: schema.SimilarityFigure, config: Config, names: Shown | None) -> list[str]:
     lines: list[str] = []
     for at, target in placed(f"{place}.targets", figure.targets):
         lines += unknown(at, target, config.targets)
@@ -150,7 +135,9 @@ def _similarity_figure(place: str, figure: SimilarityFigure, config: Config, nam
     )
 
 
-def _network_group(place: str, group: NetworkGroup, figure: SimilarityFigure, config: Config) -> Iterator[str]:
+def _network_group(
+    place: str, group: schema.NetworkGroup, figure: schema.SimilarityFigure, config: Config
+) -> Iterator[str]:
     declared = config.networks[group.family].seeds
     for seed in group.seeds:
         if seed not in declared:
@@ -160,7 +147,7 @@ def _network_group(place: str, group: NetworkGroup, figure: SimilarityFigure, co
         yield from brings_transform(f"{place}.family", group.family, [group.family], target, config)
 
 
-def _compared(place: str, figure: SimilarityFigure, names: Shown) -> Iterator[str]:
+def _compared(place: str, figure: schema.SimilarityFigure, names: Shown) -> Iterator[str]:
     """Every group has networks on some target, whose weights are kept, and every target two or more."""
     for at, group in placed(f"{place}.groups", figure.groups):
         networks = [network for target in figure.targets for network in names.compared(target, group)]

@@ -75,10 +75,7 @@ def _column(place: str, column: Column, names: Shown) -> Iterator[str]:
         yield f"{place}.target: found {target}, on which nothing is fine-tuned; must be one of: {others}"
         return
     if column.transfer == "finetune" and target in names.published:
-        yield (
-            f"{place}.transfer: found finetune; must be two_stage or averaged_head on {target}, on which others "
-            "fine-tuned the networks"
-        )
+        yield f"{place}.transfer: found finetune; must be two_stage or averaged_head, as others fine-tuned on {target}"
     if column.shots not in valid:
         yield f"{place}.shots: found {column.shots}; must be one of those of {where}: {', '.join(map(str, valid))}"
 
@@ -104,11 +101,8 @@ def _row(place: str, row: Row, table: Table, names: Shown) -> Iterator[str]:
 def _searched(place: str, row: Row, table: Table, names: Shown) -> Iterator[str]:
     """Limits of a row whose linear probe is a search for the best subset."""
     if table.selections != ["heldout"]:
-        table_place = place.rpartition(".rows")[0]
-        yield (
-            f"{table_place}.selections: found {', '.join(table.selections)}; must be [heldout], as {row.group} is "
-            "searched for on val"
-        )
+        at, rules = f"{place.rpartition('.rows')[0]}.selections", ", ".join(table.selections)
+        yield f"{at}: found {rules}; must be heldout alone, as {row.group} is searched for on val"
     if row.ensemble:
         yield f"{place}.ensemble: found true; must be false, as {row.group} is a best subset, which is concatenated"
     if any(column.transfer != "linear_probe" for column in table.columns):

@@ -193,7 +193,7 @@ def empty_point(content: Any) -> None:
         ),
         (
             put("figures", "gains", "rows", 0, "series", 0, "groups", ["random", "cat2"]),
-            "figures.gains.rows[0].series[0].groups: found cat2; cat2 must have all networks of a representation of random, and more",
+            "figures.gains.rows[0].series[0].groups: found cat2; cat2 must extend a representation of random by networks",
         ),
         (put("figures", "accuracy", "rows", 0, "table", "tab"), "figures.accuracy.rows[0].table: found 'tab'; did you mean ta"),
         (put("tables", "table2", "columns", 1, "target", "cifar"), "tables.table2.columns[1].target: found 'cifar'"),
@@ -453,7 +453,7 @@ def test_a_mistake_in_one_table_does_not_hide_those_of_another() -> None:
     assert len(mistakes_of(change)) == 3
 
 
-def test_a_template_of_snakemake_is_refused_before_it_would_be_run(tmp_path: Path) -> None:
+def test_a_template_which_snakemake_would_execute_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     for text in ("__use_yte__: true\n", "__use_yte__: false\n", "a: &a {__use_yte__: true}\n<<: *a\n"):
         path.write_text(f"{text}results: ?open('pwned', 'w')\n")
