@@ -169,10 +169,11 @@ def parts_of(settings: Any, architectures: Iterable[str], datasets: Iterable[str
     entries: list[Any] = [entry for name in names if name for entry in architecture_parts(name)]
     if format := getattr(source, "format", None):
         entries += format_parts(format)
-    modules = {str(entry): [entry.module] for entry in entries}
-    for name in [*datasets, getattr(source, "dataset", None)]:
-        modules |= {str(entry): entry.modules for entry in (dataset_parts(name) if name else [])}
-    parts = [Part(module.removeprefix("rrl."), entry) for entry, names in modules.items() for module in names]
+    names = [*datasets, getattr(source, "dataset", None)]
+    entries += [entry for name in names if name for entry in dataset_parts(name)]
+    parts = [Part(module.removeprefix("rrl."), str(entry)) for entry in entries for module in entry.modules]
+    if getattr(source, "origin", "") == "library":
+        parts.append(Part("networks.pretrained"))
     if hasattr(settings, "solver"):
         parts.append(Part(SOLVERS[settings.solver].removeprefix("rrl.")))
     if getattr(settings, "arithmetic", "") == "portable":

@@ -24,7 +24,7 @@ class Refused(Exception):
 
 
 def reason(error: Exception) -> str:
-    """Of a failure, in one line, without the layers around it."""
+    """What an error says, in one line, without the layers around it."""
     inner = error.args[0] if error.args else None
     if isinstance(inner, Exception):
         inner = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
@@ -41,7 +41,7 @@ def place(partial: Path, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Member:
-    """Of an archive. unsafe: what it is, if it is not allowed. size in bytes."""
+    """A member of an archive. unsafe: what it is, if it is not allowed. size in bytes."""
 
     name: str
     size: int
@@ -80,8 +80,8 @@ def _unpack_chosen(
             assert source is not None  # a regular file
             with source, open(partials[file], "wb") as target:
                 shutil.copyfileobj(source, target, PIECE)
-            if found := mistake(file, partials[file]):
-                raise Refused(f"{member.name}: {found}")
+            if wrong := mistake(file, partials[file]):
+                raise Refused(f"{member.name}: {wrong}")
         for file in chosen:
             place(partials[file], missing[file])
     finally:
@@ -91,7 +91,7 @@ def _unpack_chosen(
 
 @contextmanager
 def _members(archive: Path) -> Iterator[list[Member]]:
-    """Of a tar, tar.gz or zip, told apart by content. A tar can hold a zip at its end, so the beginning decides."""
+    """The members of a tar, tar.gz or zip. A tar can hold a zip at its end, so the first bytes decide which it is."""
     with open(archive, "rb") as content:
         is_zip = content.read(4) == b"PK\x03\x04"
     if is_zip:
@@ -133,10 +133,10 @@ def _choose(members: Sequence[Member], missing: dict[str, Path]) -> dict[str, Me
         if member.unsafe:
             raise Refused(f"an archive with {member.unsafe}, not allowed: {member.name!r}; nothing was unpacked")
     files = {path.name: file for file, path in missing.items()}
-    found = [member for member in members if member.is_file and member.base_name in files]
-    chosen = {files[member.base_name]: member for member in found}
-    if len(found) > len(chosen):
-        raise Refused(f"an archive with two members of one name: {_names(found)}; nothing was unpacked")
+    wanted = [member for member in members if member.is_file and member.base_name in files]
+    chosen = {files[member.base_name]: member for member in wanted}
+    if len(wanted) > len(chosen):
+        raise Refused(f"an archive with two members of one name: {_names(wanted)}; nothing was unpacked")
     if lacking := sorted(missing.keys() - chosen.keys()):
         raise Refused(
             f"an archive without {', '.join(missing[file].name for file in lacking)}; its members: {_names(members)}"

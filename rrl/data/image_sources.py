@@ -37,12 +37,12 @@ def open_source(source: str, data_root: Path) -> Source:
     if path.is_dir():
         return _folder(path)
     if not path.exists():
-        raise UserError(f"{path}: missing; allowed is {KINDS}")
+        raise UserError(f"{path}: missing; it must be {KINDS}")
     if path.suffix == ".csv":
         return _csv(path)
     if path.suffix in ARRAYS:
         return _arrays(path)
-    raise UserError(f"{path}: of no known kind; allowed is {KINDS}")
+    raise UserError(f"{path}: of no known kind; it must be {KINDS}")
 
 
 @lru_cache(maxsize=8)
@@ -63,8 +63,8 @@ def _walk(folder: Path, below: str) -> Iterator[tuple[str, int]]:
     """Files below a folder, by path relative to it and size; hidden ones are left out, links are followed (-1 is the
     size of a file that a link does not find)."""
     with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    for entry in ordered:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
@@ -84,7 +84,7 @@ def _folder(path: Path) -> Source:
     other = [name for name in files if not name.lower().endswith(EXTENSIONS)]
     images = [name for name in files if name.lower().endswith(EXTENSIONS)]
     if not images:
-        raise UserError(f"{path}: no images in it; allowed is {KINDS}, the images named {', '.join(EXTENSIONS)}")
+        raise UserError(f"{path}: no images in it; it must be {KINDS}, the images named {', '.join(EXTENSIONS)}")
     tops = {name.split("/")[0].lower() for name in images if "/" in name}
     parted = bool(tops) and tops <= set(PARTS)
     parts: dict[str, list[Item]] = {}
@@ -113,7 +113,7 @@ def _csv(path: Path) -> Source:
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from None
     if not {"path", "label"} <= set(columns):
-        raise UserError(f"{path}: found columns {', '.join(columns)}; needed are path and label, allowed is split too")
+        raise UserError(f"{path}: found columns {', '.join(columns)}; needed are path and label, optional is split")
     parts: dict[str, list[Item]] = {}
     sizes: dict[str, int] = {}
     seen: set[str] = set()
@@ -123,14 +123,14 @@ def _csv(path: Path) -> Source:
             raise UserError(f"{path}, line {number}: found path {name!r}, label {label!r}; both are needed")
         if os.path.normpath(name).split(os.sep)[0] == "..":
             raise UserError(
-                f"{path}, line {number}: found path {name!r}, which leaves the folder of the file; allowed are paths "
-                "below it, and absolute ones"
+                f"{path}, line {number}: found path {name!r}, which leaves the folder of the file; a path must be "
+                "below it, or absolute"
             )
         if (full := os.path.normpath(path.parent / name)) in seen:
-            raise UserError(f"{path}, line {number}: {name} is listed twice; allowed is once")
+            raise UserError(f"{path}, line {number}: {name} is listed twice; list it once")
         seen.add(full)
         if "split" in columns and row["split"] not in PARTS:
-            raise UserError(f"{path}, line {number}: found split {row['split']!r}; allowed are train, val and test")
+            raise UserError(f"{path}, line {number}: found split {row['split']!r}; it must be train, val or test")
         sizes[name] = _size(path.parent / name)
         part = PARTS[row["split"]] if "split" in columns else WHOLE
         parts.setdefault(part, []).append(Item(name, label))
@@ -181,7 +181,7 @@ def _arrays(path: Path) -> Source:
             or (images.ndim == 4 and images.shape[3] not in (1, 3))
         ):
             raise UserError(
-                f"{path}: {prefix}images is {images.dtype} {images.shape}; allowed is uint8 (N, height, width) or "
+                f"{path}: {prefix}images is {images.dtype} {images.shape}; it must be uint8 (N, height, width) or "
                 "(N, height, width, 3)"
             )
         if labels.shape != images.shape[:1]:
@@ -196,16 +196,20 @@ def _arrays(path: Path) -> Source:
         )
     if WHOLE in parts and len(parts) > 1:
         parted = " and ".join(f"{PREFIXES[part]}images" for part in parts if part != WHOLE)
-        raise UserError(f"{path}: found images beside {parted}; allowed is one of both")
+        raise UserError(f"{path}: found images beside {parted}; keep one of the two")
     return Source(str(path), parts, opens, _fingerprint(sizes))
 
 
 def _inside(file: h5py.File, name: str) -> Any:
-    """Of HDF5. Raises UserError where the values lie in another file, which the fingerprint would not tell."""
-    found = file[name]
-    if found.file.filename != file.filename or getattr(found, "external", None) or getattr(found, "is_virtual", False):
-        raise UserError(f"{file.filename}: {name} lies in another file; allowed are values in this one: copy them")
-    return found
+    """A data set of HDF5. Raises UserError if its values lie in another file, which the fingerprint would not show."""
+    values = file[name]
+    if (
+        values.file.filename != file.filename
+        or getattr(values, "external", None)
+        or getattr(values, "is_virtual", False)
+    ):
+        raise UserError(f"{file.filename}: {name} lies in another file; copy its values into this one")
+    return values
 
 
 def _text(label: Any) -> str:
@@ -234,15 +238,15 @@ def _torchvision(source: str, data_root: Path) -> Source:
         except ValueError:
             continue  # a data set without this part
         except (OSError, RuntimeError) as error:
-            raise UserError(f"{source}: not to be had ({error}); put its files below {options['root']}") from None
+            raise UserError(f"{source}: not available ({error}); put its files below {options['root']}") from None
         except TypeError as error:
             raise UserError(
-                f"{source}: needs more than a folder and a part ({error}); allowed is a data set that does not"
+                f"{source}: needs more than a folder and a part ({error}); it must be a data set that does not"
             ) from None
         parts[PARTS[split]] = _labelled(dataset)
         opens[PARTS[split]] = _from_dataset(dataset)
     if not parts:
-        raise UserError(f"{source}: has no part named train, val or test; allowed is a data set with such parts")
+        raise UserError(f"{source}: has no part named train, val or test; it must be a data set with such parts")
     return Source(source, parts, opens, source)
 
 

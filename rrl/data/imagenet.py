@@ -59,9 +59,9 @@ def _unpacked(folder: Path) -> tuple[str, str]:
                 f"{archive}: not unpacked yet; needed are its images in {place}/; "
                 f"run: mkdir -p {quoted(place)} && tar -xf {quoted(archive)} -C {quoted(place)}"
             )
-        found = some(sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())) or "nothing"
+        there = some(sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())) or "nothing"
         raise UserError(
-            f"{place}: {'empty' if place.is_dir() else 'missing'}; found in {folder} is {found}; needed are train/ and "
+            f"{place}: {'empty' if place.is_dir() else 'missing'}; found in {folder} is {there}; needed are train/ and "
             f"val/, as the paper tests on the published val images; unpack ILSVRC2012_img_{below}.tar there"
         )
     return "train", "val"
@@ -71,11 +71,11 @@ def _class_folders(folder: Path, below: str) -> list[str]:
     """Names of the class folders in train or val, sorted. Raises UserError if images or archives lie there too."""
     place = folder / below
     with os.scandir(place) as entries:
-        found = {entry.name: entry.is_dir() for entry in entries if not entry.name.startswith(".")}
-    folders = sorted(name for name, is_folder in found.items() if is_folder)
-    images = sorted(name for name, is_folder in found.items() if not is_folder and name.lower().endswith(EXTENSIONS))
+        names = {entry.name: entry.is_dir() for entry in entries if not entry.name.startswith(".")}
+    folders = sorted(name for name, is_folder in names.items() if is_folder)
+    images = sorted(name for name, is_folder in names.items() if not is_folder and name.lower().endswith(EXTENSIONS))
     archives = sorted(
-        name for name in found if name.endswith(".tar") and WNID.fullmatch(name[:-4]) and name[:-4] not in found
+        name for name in names if name.endswith(".tar") and WNID.fullmatch(name[:-4]) and name[:-4] not in names
     )
     if images:
         raise UserError(
@@ -112,12 +112,11 @@ def _check_classes(folder: Path, folders: dict[str, list[str]], classes: int) ->
         if odd and all(name.isdecimal() for name in odd):
             raise UserError(
                 f"{folder / below}: class folders are numbers ({some(odd)}), which sort as text (0, 1, 10, 100), so "
-                "that labels would not be the published ones; allowed are WordNet's, such as n01440764; rename them"
+                "that labels would not be the published ones; they must be WordNet's, such as n01440764; rename them"
             )
         if odd:
             raise UserError(
-                f"{folder / below}: {some(odd)} is no class of ImageNet; allowed are folders named like n01440764; "
-                "move it away"
+                f"{folder / below}: {some(odd)} is no class of ImageNet; it must be named like n01440764; move it away"
             )
     train, val = (set(folders[below]) for below in ("train", "val"))
     if train != val:
@@ -129,7 +128,7 @@ def _check_classes(folder: Path, folders: dict[str, list[str]], classes: int) ->
         )
     if len(train) != classes:
         raise UserError(
-            f"{folder}: found {len(train):,} class folders in train and in val, allowed are {classes:,}; unpack what "
+            f"{folder}: found {len(train):,} class folders in train and in val, there must be {classes:,}; unpack what "
             "is missing, or say how many there are with `classes` in the config"
         )
 

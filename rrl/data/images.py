@@ -89,7 +89,7 @@ def _grey(
 ) -> npt.NDArray[np.uint8]:
     """(B, height, width)."""
     if data.open is not None:
-        raise UserError("a transform with pad is for grey images in memory; allowed here is one with a size")
+        raise UserError("a transform with pad is for grey images in memory; here it must be one with a size")
     images = data.images[positions]
     return images if draw is None else augment(images, positions, draw, transform)
 

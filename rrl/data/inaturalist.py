@@ -45,7 +45,7 @@ def _listed(path: Path) -> dict[str, str]:
     if odd or not named:
         raise UserError(
             f"{path}: {len(odd):,} of {len(named):,} images are in other folders ({some(odd) or 'there are none'}); "
-            f"allowed is {IMAGES}/<super-category>/<category>/<file>; "
+            f"they must be in {IMAGES}/<super-category>/<category>/<file>; "
             f"take the list of 2018 ({PAGE})"
         )
     if bare := [name for number, name in named.items() if number not in categories]:
@@ -83,18 +83,18 @@ def _check_lists(folder: Path, lists: dict[str, dict[str, str]], classes: int) -
     train, test = (set(lists[part].values()) for part in ("train", "test"))
     if len(train) != classes:
         raise UserError(
-            f"{folder / 'train2018.json'}: found {len(train):,} classes, allowed are {classes:,}; take the whole list "
-            f"({PAGE}), or say how many there are with `classes` in the config"
+            f"{folder / 'train2018.json'}: found {len(train):,} classes, there must be {classes:,}; take the whole "
+            f"list ({PAGE}), or say how many there are with `classes` in the config"
         )
     if unknown := sorted(test - train):
         raise UserError(
-            f"{folder / 'val2018.json'}: found classes with no image in train2018.json ({some(unknown)}); allowed are "
+            f"{folder / 'val2018.json'}: found classes with no image in train2018.json ({some(unknown)}); they must be "
             f"those of train2018.json; take both lists from {PAGE}"
         )
     if both := sorted(lists["train"].keys() & lists["test"].keys()):
         raise UserError(
-            f"{folder}: {len(both):,} images are in train2018.json and in val2018.json ({some(both)}); allowed is one "
-            f"of them; take both lists from {PAGE}"
+            f"{folder}: {len(both):,} images are in train2018.json and in val2018.json ({some(both)}); they must "
+            f"be in one of them; take both lists from {PAGE}"
         )
 
 

@@ -95,5 +95,5 @@ def quoted(path: Path) -> str:
 def check_folder(folder: Path, needed: str) -> None:
     if folder.is_dir():
         return
-    found = f"a link to {os.readlink(folder)}, where no folder is" if folder.is_symlink() else "no such folder"
-    raise UserError(f"{folder}: {found}; needed is {needed}, or a link from there to where it is")
+    there = f"a link to {os.readlink(folder)}, where no folder is" if folder.is_symlink() else "no such folder"
+    raise UserError(f"{folder}: {there}; needed is {needed}, or a link from there to where it is")

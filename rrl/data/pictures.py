@@ -105,7 +105,7 @@ def upright(picture: Image.Image, channels: int) -> Image.Image:
     if picture.mode in SIXTEEN_BITS:
         picture = _eight_bits(picture)
     elif picture.mode == "F":
-        raise Unreadable("pixels are floating-point numbers; allowed are 8 and 16 bits")
+        raise Unreadable("pixels are floating-point numbers; they must have 8 or 16 bits")
     if picture.has_transparency_data:
         coloured = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), coloured)
@@ -120,7 +120,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     """Pillow's own conversion of 16-bit grey clips at 255 instead of scaling."""
     values = np.asarray(picture)
     if values.min() < 0 or values.max() > 65535:
-        raise Unreadable(f"grey values from {values.min()} to {values.max()}; allowed are 8 and 16 bits")
+        raise Unreadable(f"grey values from {values.min()} to {values.max()}; they must have 8 or 16 bits")
     scaled = Image.fromarray((values // 256).astype(np.uint8))
     if (transparent := picture.info.get("transparency")) is not None:
         scaled.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))

@@ -36,9 +36,9 @@ class Entry:
     renaming: str = ""
 
     @property
-    def module(self) -> str:
-        """The module of the builder."""
-        return self.builder.partition(":")[0]
+    def modules(self) -> list[str]:
+        """The modules that only architectures like this one use."""
+        return [name.partition(":")[0] for name in (self.builder, self.renaming) if name]
 
 
 def _regnet(name: str, features: int, model: str) -> Entry:

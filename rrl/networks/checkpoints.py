@@ -74,9 +74,9 @@ def pin(file: str, sha256: str, size: int) -> None:
 
 def check(file: str, path: Path) -> None:
     """Raises UserError if a file is not what is pinned; pins it if nothing is."""
-    if found := mistake(file, path):
+    if wrong := mistake(file, path):
         raise UserError(
-            f"{path}: {found}; move the file away and run again, "
+            f"{path}: {wrong}; move the file away and run again, "
             "or correct rrl/networks/checkpoint_pins.json if you mean this file"
         )
     if file not in pins():

@@ -18,9 +18,9 @@ class Format:
     mark: str = ""
 
     @property
-    def module(self) -> str:
-        """The module of the reader."""
-        return self.reader.partition(":")[0]
+    def modules(self) -> list[str]:
+        """The modules that only formats like this one use."""
+        return [self.reader.partition(":")[0]]
 
 
 FORMATS = {

@@ -1,7 +1,7 @@
 """A trunk as extraction runs it: the same function of the images, in less time.
 
-Convolutions take in the batch norm behind them, images lie channels last, and where it pays torch's compiler makes one
-program of all that. What is done depends on the network, the number of images and the machine's compiler only.
+Convolutions absorb the batch norm that follows them, images lie channels last, and where it pays torch's compiler makes
+one program of all that. What is done depends on the network, the number of images and the machine's compiler only.
 """
 
 import copy
@@ -56,7 +56,7 @@ def for_inference(
 
 
 def folded(trunk: Trunk) -> nn.Module:
-    """A copy, in evaluation mode, whose convolutions do what the batch norms behind them did; the trunk itself, where
+    """A copy, in evaluation mode, whose convolutions absorb the batch norms that follow them; the trunk itself, where
     it has none or torch.fx cannot follow its code."""
     if not any(isinstance(module, nn.BatchNorm2d) for module in trunk.modules()):
         return trunk.eval()

@@ -38,7 +38,7 @@ def download(file: str, folder: Path) -> Path:
     except OSError as error:
         raise UserError(
             f"{error.filename or path}: {error.strerror or error}; needed to download and check {path}; "
-            f"mend that and run again, or {_by_hand([path])}"
+            f"fix that and run again, or {_by_hand([path])}"
         ) from None
     return path
 
@@ -82,7 +82,7 @@ def _fetch(name: str, checkpoint: Checkpoint, file: str, folder: Path) -> None:
             return
         except Refused as error:
             failures.append(f"{url(source)}: {error}")
-    raise UserError(f"{file}: not to be had ({'; '.join(failures)}); {_by_hand(list(missing.values()))}")
+    raise UserError(f"{file}: not available ({'; '.join(failures)}); {_by_hand(list(missing.values()))}")
 
 
 def _use(partial: Path, missing: dict[str, Path], archive: bool) -> None:

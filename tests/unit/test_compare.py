@@ -91,4 +91,4 @@ def test_fingerprints_are_what_configs_hold(tmp_path: Path) -> None:
         f"sha256: {content['networks']['a']['files'][0]['sha256']}\n",
         f"fingerprint: {content['targets']['pets']['fingerprint']}\n",
     )
-    assert "missing; allowed is a folder" in rrl(tmp_path, "fingerprint", "nothing").stderr
+    assert "missing; it must be a folder" in rrl(tmp_path, "fingerprint", "nothing").stderr

@@ -251,7 +251,7 @@ REFUSALS: list[tuple[list[Answer], str]] = [
 def test_what_is_no_file(site: Site, folder: Path, answers: list[Answer], reason: str) -> None:
     site.answers = list(answers)
     message = refusal(FILE, folder)
-    assert message.startswith(f"{FILE}: not to be had ({site.address}/one: {reason}")
+    assert message.startswith(f"{FILE}: not available ({site.address}/one: {reason}")
     assert message.endswith(f"put by hand at {folder / FILE}")
     assert left(folder) == set() and pins() == {}
 
@@ -503,7 +503,7 @@ def test_refused_archives(site: Site, folder: Path, kind: str) -> None:
     site.content, reason = ARCHIVES[kind]
     message = refusal(RUNS[0], folder)
     assert reason in message
-    assert f"{RUNS[0]}: not to be had ({site.address}/runs: " in message
+    assert f"{RUNS[0]}: not available ({site.address}/runs: " in message
     assert message.endswith("put by hand at " + ", ".join(str(folder / file) for file in RUNS))
     assert left(folder) == set() and pins() == {}
     assert left(folder.parent) == {"pins.json"}

@@ -88,7 +88,7 @@ def test_an_image_in_no_class_folder_is_refused(tmp_path: Path) -> None:
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty/cat").mkdir(parents=True)
     assert refused("empty", tmp_path).startswith(
-        f"{tmp_path}/empty: no images in it; allowed is a folder with a folder of"
+        f"{tmp_path}/empty: no images in it; it must be a folder with a folder of"
     )
     (tmp_path / "empty/cat/1.txt").touch()
     assert "the images named .jpg, .jpeg, .png" in refused("empty", tmp_path)
@@ -182,9 +182,9 @@ def test_classes_may_be_called_like_a_part_if_others_are_not(tmp_path: Path) -> 
 
 
 def test_what_is_missing_or_of_no_known_kind_is_refused(tmp_path: Path) -> None:
-    assert refused("nothing", tmp_path).startswith(f"{tmp_path}/nothing: missing; allowed is a folder with a folder")
+    assert refused("nothing", tmp_path).startswith(f"{tmp_path}/nothing: missing; it must be a folder with a folder")
     (tmp_path / "a.zip").touch()
-    assert refused("a.zip", tmp_path).startswith(f"{tmp_path}/a.zip: of no known kind; allowed is a folder")
+    assert refused("a.zip", tmp_path).startswith(f"{tmp_path}/a.zip: of no known kind; it must be a folder")
 
 
 def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:
@@ -220,17 +220,17 @@ def test_a_csv_with_splits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,label\n1,a\n2,b\n1,a\n", "line 4: 1 is listed twice; allowed is once"),
+        ("path,label\n1,a\n2,b\n1,a\n", "line 4: 1 is listed twice; list it once"),
         ("path,label\nx/1,a\n./x/../x/1,b\n", "line 3: ./x/../x/1 is listed twice"),
         ("path,label,split\n1,a,train\n1,a,test\n", "line 3: 1 is listed twice"),
         ("path,label\n1,a\n2,\n", "line 3: found path '2', label ''; both are needed"),
         ("path,label\n1,a\n2\n", "line 3: found path '2', label None; both are needed"),
         ("path,label\n,a\n", "line 2: found path '', label 'a'; both are needed"),
         ('path,label\n"a\nb",a\n\n\n2,\n', "line 6: found path '2', label ''"),
-        ("path,label,split\n1,a,train\n2,a,dev\n", "line 3: found split 'dev'; allowed are train, val and test"),
-        ("path,label,split\n1,a,train\n2,a,all\n", "line 3: found split 'all'; allowed are train, val and test"),
+        ("path,label,split\n1,a,train\n2,a,dev\n", "line 3: found split 'dev'; it must be train, val or test"),
+        ("path,label,split\n1,a,train\n2,a,all\n", "line 3: found split 'all'; it must be train, val or test"),
         ("path,label,split\n1,a,train\n2,a\n", "line 3: found split None"),
-        ("file,class\n1,a\n", "found columns file, class; needed are path and label, allowed is split too"),
+        ("file,class\n1,a\n", "found columns file, class; needed are path and label, optional is split"),
         ("path;label\n1;a\n", "found columns path;label; needed are path and label"),
         ("", "found columns ; needed are path and label"),
         ("path,label\n", "no images in it; needed is a line with path and label for each"),
@@ -328,11 +328,11 @@ def test_other_arrays_in_the_file_do_not_matter(tmp_path: Path, name: str) -> No
     [
         (
             {"images": IMAGES / 255, "labels": LABELS},
-            r"images is float64 (4, 6, 5); allowed is uint8 (N, height, width) or",
+            r"images is float64 (4, 6, 5); it must be uint8 (N, height, width) or",
         ),
-        ({"images": IMAGES.astype(np.uint16), "labels": LABELS}, "images is uint16 (4, 6, 5); allowed is uint8"),
-        ({"images": IMAGES.reshape(4, 30), "labels": LABELS}, "images is uint8 (4, 30); allowed is"),
-        ({"images": IMAGES.reshape(4, 3, 2, 5), "labels": LABELS}, "images is uint8 (4, 3, 2, 5); allowed is"),
+        ({"images": IMAGES.astype(np.uint16), "labels": LABELS}, "images is uint16 (4, 6, 5); it must be uint8"),
+        ({"images": IMAGES.reshape(4, 30), "labels": LABELS}, "images is uint8 (4, 30); it must be"),
+        ({"images": IMAGES.reshape(4, 3, 2, 5), "labels": LABELS}, "images is uint8 (4, 3, 2, 5); it must be"),
         ({"images": IMAGES, "labels": LABELS[:3]}, "labels is (3,); needed is (4,), one per image"),
         ({"images": IMAGES, "labels": np.eye(4, dtype=int)}, "labels is (4, 4); needed is (4,), one per image"),
         ({"images": IMAGES}, "labels is (0,); needed is (4,), one per image"),
@@ -341,7 +341,7 @@ def test_other_arrays_in_the_file_do_not_matter(tmp_path: Path, name: str) -> No
         ({}, "found nothing; needed are images and labels"),
         (
             {"images": IMAGES, "labels": LABELS, "test_images": IMAGES, "test_labels": LABELS},
-            "found images beside test_images; allowed is one of both",
+            "found images beside test_images; keep one of the two",
         ),
     ],
 )

@@ -520,6 +520,6 @@ def test_an_image_that_is_damaged_later_with_its_size_kept_is_named(tmp_path: Pa
 def test_a_transform_for_images_in_memory_is_refused_for_pictures(tmp_path: Path) -> None:
     data = load_split(look_at(folder(tmp_path / "pets", {"cat": 5, "dog": 5})), "train", tmp_path)
     with pytest.raises(
-        UserError, match="a transform with pad is for grey images in memory; allowed here is one with a size"
+        UserError, match="a transform with pad is for grey images in memory; here it must be one with a size"
     ):
         inputs(data, np.arange(2), PaddedCrop(0.5, 0.5, 2, True), None)

@@ -100,7 +100,7 @@ def test_imagenet_has_the_published_val_images_as_test(tmp_path: Path) -> None:
 def test_the_default_is_the_published_number_of_classes(tmp_path: Path) -> None:
     make_imagenet(tmp_path)
     message = refusal(lambda: imagenet(tmp_path, classes=None))
-    assert "found 3 class folders in train and in val, allowed are 1,000" in message and "`classes`" in message
+    assert "found 3 class folders in train and in val, there must be 1,000" in message and "`classes`" in message
     assert {name: DATASETS[name].classes for name in PAPERS} == {
         "imagenet": 1000,
         "inaturalist18": 8142,
@@ -264,7 +264,7 @@ def test_train_and_val_with_other_classes_name_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("classes", [2, 4])
 def test_another_number_of_classes_is_refused(classes: int, tmp_path: Path) -> None:
     make_imagenet(tmp_path)
-    assert f"found 3 class folders in train and in val, allowed are {classes}" in refusal(
+    assert f"found 3 class folders in train and in val, there must be {classes}" in refusal(
         lambda: imagenet(tmp_path, classes)
     )
 
@@ -411,7 +411,7 @@ def test_images_without_annotation_are_counted(tmp_path: Path) -> None:
 def test_another_number_of_categories_is_refused(classes: int, tmp_path: Path) -> None:
     make_inaturalist(tmp_path)
     message = refusal(lambda: inaturalist(tmp_path, None if classes == 8142 else classes))
-    assert f"train2018.json: found 3 classes, allowed are {classes:,}" in message and "`classes`" in message
+    assert f"train2018.json: found 3 classes, there must be {classes:,}" in message and "`classes`" in message
 
 
 def test_classes_of_val_that_train_has_not_are_named(tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ def test_a_picture_that_cannot_be_used_is_named(threads: Callable[[int], None]) 
     for number in (1, 2):
         threads(number)
         assert inputs(data, np.array([0]), transform(), None).shape == (1, 3, 24, 24)
-        with pytest.raises(UserError, match=r"b.tif: pixels are floating-point numbers; allowed are 8 and 16 bits"):
+        with pytest.raises(UserError, match=r"b.tif: pixels are floating-point numbers; they must have 8 or 16 bits"):
             inputs(data, np.array([0, 1]), transform(), None)
 
 

@@ -116,7 +116,7 @@ def test_32_bits_are_read_if_they_hold_16_and_refused_otherwise(tmp_path: Path) 
         ("c.tif", RAMP.astype(np.int32) * 2, "0 to 110000"),
     ):
         picture = read_picture(saved(tmp_path / name, values))
-        with pytest.raises(Unreadable, match=f"grey values from {found}; allowed are 8 and 16 bits"):
+        with pytest.raises(Unreadable, match=f"grey values from {found}; they must have 8 or 16 bits"):
             upright(picture, 3)
 
 
@@ -283,7 +283,7 @@ def test_of_several_images_in_a_file_the_first_is_taken(tmp_path: Path, name: st
 def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
     picture = read_picture(saved(tmp_path / "a.tif", np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)))
     for channels in (1, 3):
-        with pytest.raises(Unreadable, match="pixels are floating-point numbers; allowed are 8 and 16 bits"):
+        with pytest.raises(Unreadable, match="pixels are floating-point numbers; they must have 8 or 16 bits"):
             upright(picture, channels)
 
 

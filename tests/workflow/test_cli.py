@@ -278,7 +278,7 @@ def test_a_file_of_images_has_a_sha256_and_a_fingerprint(tmp_path: Path, name: s
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("nothing.ckpt", "nothing.ckpt: missing; allowed is a folder"),
+        ("nothing.ckpt", "nothing.ckpt: missing; it must be a folder"),
         ("n" * 300, "File name too long; fix that"),
         ("torchvision/nothing", "torchvision/nothing: not a data set of torchvision"),
     ],
