@@ -54,7 +54,7 @@ Records: results/tiny/records.csv, and each by itself in results/tiny/records/
 
 def test_summary_of_a_first_run(tiny: Path) -> None:
     first = min((tiny / ".snakemake/log").glob("*.log")).read_text()
-    assert ran(first) == finished(first) and len(finished(first)) == 17
+    assert ran(first) == finished(first) and len(finished(first)) == 16
     assert counts(first, "Already there") == Counter() and PLACES in first
     assert "Failed" not in first and "Not run" not in first
 
