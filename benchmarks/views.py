@@ -34,7 +34,6 @@ from rrl.arithmetic import NATIVE
 from rrl.config.load import load_config
 from rrl.config.settings import HeadTraining, PaddedCrop
 from rrl.data.images import Split, inputs, load_split
-from rrl.data.shots import first_of_each_class
 from rrl.errors import UserError
 from rrl.figures.drawing import COLOURS, MARKERS
 from rrl.heads.cached import Data
@@ -43,6 +42,7 @@ from rrl.job import read_card, run
 from rrl.networks.build import JointTrunk, Trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.stored_networks import load_trunk
+from rrl.selection import first_of_each_class
 from rrl.stages.extract import extract_split
 from rrl.store.files import complete, write_text
 from rrl.training.device import prepare

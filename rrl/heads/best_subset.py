@@ -11,17 +11,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rrl.config.settings import HeadTraining
-from rrl.heads.cached import Data, read_data
+from rrl.heads.cached import Data, join, read_data
 from rrl.heads.sgd import (
     Selection,
     Setting,
     all_scores,
-    images_of,
     initial_head,
     train_heads,
 )
 from rrl.heads.sweep import BatchNorm
 from rrl.job import Card, Job
+from rrl.selection import Best, training_images
 from rrl.store.logits import logits_path, write_logits
 from rrl.store.record import Subject, entry, subject, write_record
 from rrl.training.device import multiply_by_onednn, prepare
@@ -58,25 +58,27 @@ class Search:
         left = list(range(len(self.representation.facts["members"])))
         members: list[int] = []
         steps: list[dict[str, Any]] = []
-        best: tuple[list[int], Selection] | None = None
+        best, picked = Best(), (members, Selection("heldout"))
         while left:
-            tried = {candidate: self.probe([*members, candidate]) for candidate in left}
-            added = max(left, key=lambda candidate: (*tried[candidate].best, -candidate))
+            best_step, added, selection = Best(), -1, picked[1]
+            for candidate in left:
+                tried = self.probe([*members, candidate])
+                if best_step.offer(tried.best.correct, tried.best.loss):
+                    added, selection = candidate, tried
             members.append(added)
             left.remove(added)
-            steps.append({"members": self.names(members), **self.found(tried[added])})
-            if best is None or tried[added].best > best[1].best:
-                best = list(members), tried[added]
-        assert best is not None
-        return *best, steps
+            steps.append({"members": self.names(members), **self.found(selection)})
+            if best.offer(best_step.correct, best_step.loss):
+                picked = list(members), selection
+        return *picked, steps
 
     def names(self, members: Sequence[int]) -> list[str]:
         return [self.representation.facts["members"][member]["member"] for member in members]
 
     def found(self, selection: Selection) -> dict[str, Any]:
-        correct, loss = selection.best
+        best, images = selection.best, len(self.data["val"].labels)
         about = asdict(self.settings[selection.setting]) | {"epoch": selection.epoch + 1}
-        return about | {"val_top1": round(correct / len(self.data["val"].labels), 6), "val_loss": round(-loss, 6)}
+        return about | {"val_top1": round(best.correct / images, 6), "val_loss": round(best.loss, 6)}
 
 
 def picked_subject(representation: Card, picked: set[str]) -> Subject:
@@ -102,7 +104,7 @@ def probe(job: Job, started: float) -> None:
     settings = [Setting(rate, decay) for rate in training.learning_rates for decay in training.weight_decays]
     entries, scores, picked = [], {}, set()
     for shots in job.settings.shots:
-        images = images_of(data, shots, "heldout")
+        images = training_images(data, "heldout", shots, join)
         search = Search(representation, data, images, settings, training, training.batch_norm)
         members, selection, steps = search.run()
         selected = {"members": search.names(members), **search.found(selection)}

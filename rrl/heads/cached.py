@@ -218,12 +218,12 @@ class Data:
             else:
                 yield self.features[view, start:stop], self.labels[start:stop]
 
-    def take(self, positions: Tensor) -> "Data":
-        """Of the images at `positions` (B,), in memory."""
-        positions = positions.to(self.device)
+    def take(self, positions: npt.NDArray[np.int64]) -> "Data":
+        """The images at `positions` (B,), in memory."""
+        chosen = torch.from_numpy(positions).to(self.device)
         if isinstance(self.features, OnDisk):
-            return Data(self.features.rows(positions), self.labels[positions])
-        return Data(self.features[:, positions], self.labels[positions])
+            return Data(self.features.rows(chosen), self.labels[chosen])
+        return Data(self.features[:, chosen], self.labels[chosen])
 
     def with_columns(self, columns: Sequence[tuple[int, int]]) -> "Data":
         """Of these ranges of the features, in order."""

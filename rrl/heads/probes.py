@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rrl.heads.cached import Data, read_data
-from rrl.heads.sgd import Selection, trainings, write_scores
+from rrl.heads.cached import Data, join, read_data
+from rrl.heads.sgd import Selection, write_scores
 from rrl.job import Job
+from rrl.selection import SELECTED_ON, rules_by_training, training_images
 from rrl.store.logits import logits_file, logits_path
-from rrl.store.record import SELECTED_ON, entry, subject, write_record
+from rrl.store.record import entry, subject, write_record
 from rrl.training.device import multiply_by_onednn, prepare
 
 
@@ -37,7 +38,8 @@ def write_probes(job: Job, fit: Fit, started: float) -> None:
     classes, entries, every = representation.facts["classes"], [], job.settings.shots
     with logits_file(logits_path(job.output), len(SELECTED_ON) * len(every), classes, labels) as file:
         for shots in every:
-            for rules, images in trainings(data, shots):
+            for rules in rules_by_training(shots):
+                images = training_images(data, rules[0], shots, join)
                 for rule, picked in fit(images, rules, data).items():
                     scores = write_scores(file, f"{shots}/{rule}", picked.selection, data, classes)
                     number = len(images.labels)

@@ -1,6 +1,5 @@
 """Training linear heads on features, and picking among them by either selection rule."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,13 +11,12 @@ from torch import Tensor
 
 from rrl.bars import Bar
 from rrl.config.settings import HeadTraining
-from rrl.data.shots import first_of_each_class
 from rrl.errors import UserError
-from rrl.heads.cached import Data, Order, join
+from rrl.heads.cached import Data, Order
 from rrl.heads.graphs import sweep_of
 from rrl.heads.sweep import BatchNorm, Heads, evaluate, logits
+from rrl.selection import SELECTED_ON, Best
 from rrl.store.logits import LogitsFile
-from rrl.store.record import SELECTED_ON
 from rrl.training.randomness import generator
 from rrl.training.schedule import learning_rates
 
@@ -32,21 +30,18 @@ class Setting:
 
 
 class Selection:
-    """Remembers, for one rule, the best epoch of the best setting on the split that the rule picks on.
-
-    Best is most images correct; of equals, the lower cross-entropy; of equals, the earlier one.
-    """
+    """Remembers, for one rule, the head of the best setting at its best epoch, on the split that the rule picks on."""
 
     def __init__(self, rule: str):
         self.split = SELECTED_ON[rule]
-        self.best = (-1, -math.inf)
+        self.best = Best()
         self.setting = self.epoch = -1
         self.head: Heads | None = None
 
     def offer(self, heads: Heads, epoch: int, correct: list[int], losses: list[float]) -> None:
-        for setting, score in enumerate(zip(correct, (-loss for loss in losses), strict=True)):
-            if score > self.best:
-                self.best, self.setting, self.epoch = score, setting, epoch
+        for setting, score in enumerate(zip(correct, losses, strict=True)):
+            if self.best.offer(*score):
+                self.setting, self.epoch = setting, epoch
                 self.head = None  # which may be as large as memory allows only once
                 self.head = heads.of(setting)
 
@@ -119,21 +114,6 @@ def _check(losses: Tensor, settings: list[Setting], what: str) -> None:
     if not torch.isfinite(losses).all():
         worst = settings[int((~torch.isfinite(losses)).nonzero()[0])]
         raise UserError(f"{what} of {worst} is not finite; remove it from the grid")
-
-
-def trainings(data: dict[str, Data], shots: int | str) -> list[tuple[list[str], Data]]:
-    """The rules, and the images that they train on, for a number of shots."""
-    train, val = data["train"], data["val"]
-    if shots == "all":
-        return [(["heldout"], train), (["paper"], join(train, val))]
-    assert isinstance(shots, int)
-    chosen = torch.from_numpy(first_of_each_class(train.labels.cpu().numpy(), shots))
-    return [(["heldout", "paper"], train.take(chosen))]
-
-
-def images_of(data: dict[str, Data], shots: int | str, rule: str) -> Data:
-    """The images that a rule trains on."""
-    return next(images for rules, images in trainings(data, shots) if rule in rules)
 
 
 def scores_of(selection: Selection, data: Data) -> Iterator[npt.NDArray[np.float32]]:

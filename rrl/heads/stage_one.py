@@ -13,6 +13,7 @@ from rrl.config.settings import FirstStage
 from rrl.errors import UserError
 from rrl.job import Card
 from rrl.networks.network_file import read_network_file
+from rrl.selection import training_count
 from rrl.store.record import Subject, subject
 
 Head = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]  # weight (C, D) and bias (C,)
@@ -83,7 +84,5 @@ def about(name: str, representation: Card, networks: Sequence[Card]) -> Subject:
 def _n_train(network: Card, representation: Card, settings: FirstStage) -> int:
     if "n_train" in network.facts:
         return int(network.facts["n_train"])
-    counts = representation.facts["counts"]
-    if settings.shots != "all":
-        return int(settings.shots) * int(representation.facts["classes"])
-    return int(counts["train"]) + (int(counts["val"]) if settings.selection == "paper" else 0)
+    facts = representation.facts
+    return training_count(settings.selection, settings.shots, facts["counts"], facts["classes"])

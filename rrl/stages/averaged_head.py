@@ -16,9 +16,10 @@ from threadpoolctl import threadpool_limits
 from rrl.errors import UserError
 from rrl.heads.stage_one import StageOne, about, stage_one
 from rrl.job import begin, run
+from rrl.selection import SELECTED_ON, Best
 from rrl.store.features import read_split
 from rrl.store.logits import Labels, Scores, logits_path, write_logits
-from rrl.store.record import SELECTED_ON, entry, representation_of, write_record
+from rrl.store.record import entry, representation_of, write_record
 
 
 def cross_entropy(logits: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> float:
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     job = begin("averaged_head", argv, __doc__)
     cards, networks = job.cards("representations"), job.cards("networks")
-    best: dict[str, tuple[float, float]] = {}
+    best: dict[str, Best] = {}
     entries: dict[str, dict[str, Any]] = {}
     grids: dict[str, list[dict[str, Any]]] = {}
     kept: Scores = {}
@@ -57,8 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise UserError(f"{start.setting}, {rule}: the loss on {split} is {loss}; leave this setting out")
         grid = grids.setdefault(rule, [])
         grid.append({"stage_one": start.setting, "top1": [round(top1, 6)], "loss": [round(loss, 6)]})
-        if rule not in best or (top1, -loss) > best[rule]:
-            best[rule] = (top1, -loss)
+        if best.setdefault(rule, Best()).offer(top1, loss):
             entries[rule] = entry(shots, rule, start.n_train, scores, labels, {"stage_one": start.setting}, grid)
             kept[f"{shots}/{rule}"] = scores
     digest = write_logits(logits_path(job.output), kept, labels)

@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 
-from rrl.heads.cached import read_data
-from rrl.heads.sgd import Setting, all_scores, grid_rows, images_of, train_heads
+from rrl.heads.cached import join, read_data
+from rrl.heads.sgd import Setting, all_scores, grid_rows, train_heads
 from rrl.heads.stage_one import about, stage_one
 from rrl.job import begin, run
+from rrl.selection import Best, training_images
 from rrl.store.logits import Labels, Scores, logits_path, write_logits
 from rrl.store.record import entry, representation_of, write_record
 from rrl.training.device import multiply_by_onednn, prepare
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = prepare(job.threads, job.settings.arithmetic)
     multiply_by_onednn(device)
     training = job.settings.heads
-    best: dict[str, tuple[float, float]] = {}
+    best: dict[str, Best] = {}
     entries: dict[str, dict[str, Any]] = {}
     grids: dict[str, list[dict[str, Any]]] = {}
     kept: Scores = {}
@@ -41,14 +42,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         data = read_data(start.representation, device)
         labels = {split: data[split].labels.cpu().numpy() for split in ("val", "test")}
         weight, bias = (torch.from_numpy(part) for part in start.head)
-        images = images_of(data, shots, rule)
+        images = training_images(data, rule, shots, join)
         selections, curves = train_heads((weight, bias), images, data, [rule], settings, training, batch_norm=False)
         selection = selections[rule]
         rows = grid_rows(settings, curves[selection.split], len(labels[selection.split]))
         grid = grids.setdefault(rule, [])
         grid += [{"stage_one": start.setting, **row} for row in rows]
-        if rule not in best or selection.best > best[rule]:
-            best[rule] = selection.best
+        if best.setdefault(rule, Best()).offer(selection.best.correct, selection.best.loss):
             setting = asdict(settings[selection.setting])
             selected = {"stage_one": start.setting, **setting, "epoch": selection.epoch + 1}
             scores = kept[f"{shots}/{rule}"] = all_scores(selection, data)

@@ -17,10 +17,9 @@ import numpy as np
 
 from rrl.errors import UserError
 from rrl.job import Card, Job
+from rrl.selection import SELECTED_ON, training_splits
 from rrl.store.files import write_json
 
-# The split on which each selection rule picks setting and epoch.
-SELECTED_ON = {"heldout": "val", "paper": "test"}
 ROWS = 4096  # of logits that are read at once
 
 
@@ -79,7 +78,7 @@ def entry(
         "n_test": len(labels["test"]),
         "selected": selected,
         "top1": top1["test"],
-        "val_top1": None if rule == "paper" and shots == "all" else top1["val"],  # val was trained on
+        "val_top1": None if "val" in training_splits(rule, shots) else top1["val"],
         "grid": grid,
     }
 

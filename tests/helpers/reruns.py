@@ -264,7 +264,7 @@ PAIRS = [
     ),
     (
         nothing("a module more, which nothing imports", new_file("rrl/spare.py", "SPARE = 1\n")),
-        Case("an import more, of a module that changes results", edit("rrl/stages/merge.py", ("import time\n", "import time\nimport rrl.data.shots\n")),
+        Case("an import more, of a module that changes results", edit("rrl/stages/merge.py", ("import time\n", "import time\nimport rrl.data.transforms\n")),
              {"records/mnist/*/finetune": 3, "records/mnist/cat2/ensemble_finetune": 1, **FINETUNING}),
     ),
     (

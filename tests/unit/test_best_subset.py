@@ -99,8 +99,8 @@ def plain_search(networks: dict[str, Arrays], names: list[str], shots: int | str
             if name in chosen:
                 continue
             found = plain_probe(networks, [*chosen, name], shots)
-            if best is None or found.best[0] > best.best[0] or (
-                found.best[0] == best.best[0] and found.best[1] > best.best[1]
+            if best is None or found.best.correct > best.best.correct or (
+                found.best.correct == best.best.correct and found.best.loss < best.best.loss
             ):  # fmt: skip
                 best_name, best = name, found
         assert best is not None
@@ -112,20 +112,19 @@ def plain_search(networks: dict[str, Arrays], names: list[str], shots: int | str
 def picked(path: list[tuple[list[str], Selection]]) -> tuple[list[str], Selection]:
     best = path[0]
     for step in path[1:]:
-        if step[1].best > best[1].best:
+        if (step[1].best.correct, -step[1].best.loss) > (best[1].best.correct, -best[1].best.loss):
             best = step
     return best
 
 
 def row(names: list[str], selection: Selection) -> dict[str, Any]:
-    correct, loss = selection.best
     return {
         "members": names,
         "learning_rate": SETTINGS[selection.setting].learning_rate,
         "weight_decay": SETTINGS[selection.setting].weight_decay,
         "epoch": selection.epoch + 1,
-        "val_top1": round(correct / COUNTS["val"], 6),
-        "val_loss": round(-loss, 6),
+        "val_top1": round(selection.best.correct / COUNTS["val"], 6),
+        "val_loss": round(selection.best.loss, 6),
     }
 
 
@@ -168,7 +167,7 @@ def test_the_greedy_path_is_the_best_set_where_all_are_tried(tmp_path: Path) -> 
     """Not always so; on the made-up networks it is, over all 15 sets in the order of the search."""
     found = entry(search(tmp_path, NETWORKS, ["all"]))
     sets = [list(names) for size in range(1, 5) for names in itertools.combinations(NETWORKS, size)]
-    counts = {tuple(names): plain_probe(NETWORKS, names, "all").best[0] for names in sets}
+    counts = {tuple(names): plain_probe(NETWORKS, names, "all").best.correct for names in sets}
     assert set(max(counts, key=lambda names: counts[names])) == set(found["selected"]["members"])
 
 

@@ -10,8 +10,9 @@ import torch
 from rrl.config.settings import HeadTraining
 from rrl.heads import cached
 from rrl.heads.cached import Columns, Data, OnDisk, Order, join, open_features, read_data
-from rrl.heads.sgd import Setting, initial_head, train_heads, trainings
+from rrl.heads.sgd import Setting, initial_head, train_heads
 from rrl.job import read_card
+from rrl.selection import rules_by_training, training_images
 from rrl.store.features import create
 from rrl.training.randomness import generator
 
@@ -51,7 +52,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Dat
 @pytest.mark.parametrize("shots", ["all", 20])
 def test_a_probe_from_disk_is_that_from_memory(data, shots: int | str, steps: int) -> None:
     training = HeadTraining(4, steps, 32, 0.9, True, {"name": "constant"}, seed=0)
-    for (rules, images), (_, from_disk) in zip(*(trainings(of, shots) for of in data), strict=True):
+    for rules in rules_by_training(shots):
+        images, from_disk = (training_images(of, rules[0], shots, join) for of in data)
         found = [
             train_heads(initial_head(C, D, 0), train, of, rules, SETTINGS, training, True)
             for train, of in zip((images, from_disk), data, strict=True)
@@ -102,7 +104,7 @@ def test_columns_and_joined_files(data) -> None:
 
 def test_images_picked_from_disk(data) -> None:
     memory, disk = data
-    chosen = torch.tensor([1299, 3, 700, 256, 255])
+    chosen = np.array([1299, 3, 700, 256, 255])
     taken = [of["train"].take(chosen) for of in (memory, disk)]
     assert torch.equal(taken[0].features, taken[1].features)
     assert torch.equal(taken[0].labels, taken[1].labels)

@@ -211,7 +211,7 @@ def test_each_rule_picks_on_its_own_split_and_looks_at_no_other() -> None:
     for rule, split in (("heldout", "val"), ("paper", "test")):
         for data, best in ((right, 0), (wrong, 1)):
             (picked,) = select(heads, fits, {split: data}, [rule]).values()  # else a KeyError
-            assert picked.selection.setting == best and picked.selection.best[0] == 10
+            assert picked.selection.setting == best and picked.selection.best.correct == 10
             assert [row["top1"] for row in picked.grid] == ([1.0, 0.0] if best == 0 else [0.0, 1.0])
             assert [(row["weight_decay"], row["iterations"], row["objective"]) for row in picked.grid] == [
                 (0.1, 5, 0.5),
