@@ -7,19 +7,16 @@ the size of a row only.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rrl.errors import UserError
-from rrl.job import Card, remake
-from rrl.store.features import CHUNK, UNREADABLE, check_split, shape_of
+from rrl.job import Card
+from rrl.store.features import CHUNK
 from rrl.store.members import SPLITS
+from rrl.store.read_features import Columns, read_split, shape_of
 from rrl.training.device import on_device
 
 POOL = 2**28  # bytes of features that are shuffled at once
@@ -48,47 +45,6 @@ class Order:
             starts.append(sum(len(part) for part in parts))
             parts.append(rows[torch.randperm(len(rows), generator=random)])
         return Order(torch.cat(parts), starts)
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Columns start..stop of the features (V, N, D) of a file, whose view `first` is the first one here."""
-
-    features: h5py.Dataset
-    start: int
-    stop: int
-    first: int = 0
-
-    @property
-    def width(self) -> int:
-        return self.stop - self.start
-
-    def part(self, start: int, stop: int) -> "Columns":
-        """Some of these columns."""
-        return replace(self, start=self.start + start, stop=self.start + stop)
-
-    def read(self, view: int, ranges: Sequence[tuple[int, int]], into: npt.NDArray[Any]) -> None:
-        """Ranges of rows of a view, one behind the other, into (B, stop - start), which is contiguous. Chunk by chunk:
-        a whole one goes straight to its place."""
-        (_, rows, depth), read_chunk = self.features.chunks, self.features.id.read_direct_chunk
-        all_bytes, row = into.reshape(-1).view(np.uint8), depth * into.itemsize
-        at = 0
-        try:
-            for start, stop in ranges:
-                while start < stop:
-                    skipped = start % rows
-                    count = min(rows - skipped, stop - start)
-                    place = self.first + view, start - skipped, 0
-                    if count == rows and self.width == depth:
-                        read_chunk(place, out=all_bytes[at * row : (at + count) * row])
-                    else:
-                        chunk = np.empty((rows, depth), into.dtype)
-                        read_chunk(place, out=chunk.view(np.uint8).reshape(-1))
-                        into[at : at + count] = chunk[skipped : skipped + count, self.start : self.stop]
-                    start, at = start + count, at + count
-        except UNREADABLE as error:
-            path = self.features.file.filename
-            raise UserError(f"{path}: unreadable ({error}); {remake(path)}") from None
 
 
 class OnDisk:
@@ -247,30 +203,18 @@ def join(train: Data, val: Data) -> Data:
 
 
 def read_data(representation: Card, device: torch.device) -> dict[str, Data]:
-    """All splits of a representation, on the device. Raises UserError like check_split."""
+    """All splits of a representation, on the device: in memory where they are few. Raises UserError like read_split."""
     shapes = {split: shape_of(representation.folder / f"{split}.h5") for split in SPLITS}
     size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in shapes.values())
     held = size <= (HELD if device.type == "cpu" else torch.cuda.mem_get_info(device)[0] // 2)
     data = {}
-    for split, (shape, dtype) in shapes.items():
+    for split, (shape, _) in shapes.items():
+        features: Tensor | OnDisk
         if held:
-            into = np.empty(shape, dtype)
-            labels = check_split(representation, split, into)
-            features: Tensor | OnDisk = torch.from_numpy(into).to(device)
+            values, labels = read_split(representation, split)
+            features = torch.from_numpy(values).to(device)
         else:
-            labels = check_split(representation, split)
-            columns = [
-                Columns(open_features(representation.root / member["features"] / f"{split}.h5"), *member["columns"][:2])
-                for member in representation.facts["members"]
-            ]
+            columns, labels = read_split(representation, split, in_memory=False)
             features = OnDisk([columns], shape[0], device)
         data[split] = Data(features, torch.from_numpy(labels).to(device))
     return data
-
-
-def open_features(path: Path) -> h5py.Dataset:
-    """The features (V, N, D) of a file that stays open, for reading whole chunks as they lie there."""
-    features = h5py.File(path, "r", rdcc_nbytes=0)["features"]
-    if not features.chunks or features.id.get_create_plist().get_nfilters() or not features.dtype.isnative:
-        raise UserError(f"{path}: features are not in plain chunks; {remake(path)}")
-    return features

@@ -17,8 +17,8 @@ from rrl.errors import UserError
 from rrl.heads.stage_one import StageOne, about, stage_one
 from rrl.job import begin, run
 from rrl.selection import SELECTED_ON, Best
-from rrl.store.features import read_split
 from rrl.store.logits import Labels, Scores, logits_path, write_logits
+from rrl.store.read_features import read_split
 from rrl.store.record import entry, representation_of, write_record
 
 

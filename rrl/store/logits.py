@@ -12,9 +12,8 @@ import numpy.typing as npt
 
 from rrl.errors import UserError
 from rrl.job import Card, remake
-from rrl.store.features import UNREADABLE
 from rrl.store.files import complete
-from rrl.store.hdf5 import writing
+from rrl.store.hdf5 import UNREADABLE, writing
 from rrl.store.record import ROWS
 
 Scores = dict[str, dict[str, npt.NDArray[np.float32]]]  # "{shots}/{selection}" -> split -> (N, C)

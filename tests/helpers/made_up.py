@@ -9,8 +9,9 @@ import numpy as np
 from rrl.code_version import code_version
 from rrl.job import Job, read_card
 from rrl.stages import represent
-from rrl.store.features import create, file_digest, finish
+from rrl.store.features import create, finish
 from rrl.store.members import SPLITS, parse_member
+from rrl.store.read_features import file_digest
 
 COUNTS = {"train": 160, "val": 300, "test": 200}
 CLASSES = 4

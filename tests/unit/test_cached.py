@@ -9,11 +9,12 @@ import torch
 
 from rrl.config.settings import HeadTraining
 from rrl.heads import cached
-from rrl.heads.cached import Columns, Data, OnDisk, Order, join, open_features, read_data
+from rrl.heads.cached import Data, OnDisk, Order, join, read_data
 from rrl.heads.sgd import Setting, initial_head, train_heads
 from rrl.job import read_card
 from rrl.selection import rules_by_training, training_images
 from rrl.store.features import create
+from rrl.store.read_features import Columns, open_features
 from rrl.training.randomness import generator
 
 D, C = 6, 3

@@ -23,9 +23,9 @@ from rrl.networks.stored_networks import load_trunk
 from rrl.selection import training_images
 from rrl.stages.averaged_head import cross_entropy as cross_entropy_without_torch
 from rrl.stages.finetune import BestEpoch, Evaluation
-from rrl.store.features import read_split
 from rrl.store.files import read_json
 from rrl.store.logits import read_logits
+from rrl.store.read_features import read_split
 from rrl.training.batches import plain_batches, step_batches
 
 torch.set_num_threads(1)

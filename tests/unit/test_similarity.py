@@ -17,7 +17,8 @@ from rrl.errors import UserError
 from rrl.figures.cka import Hsic, cka, hsic
 from rrl.job import Card, Job, read_card
 from rrl.stages import similarity
-from rrl.store.features import create, file_digest
+from rrl.store.features import create
+from rrl.store.read_features import file_digest
 
 Array = npt.NDArray[np.float64]
 
@@ -160,7 +161,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"d\.json: the features of its test images do not vary"):
         call(tmp_path, [*cards, written(tmp_path, "d", np.ones((30, 4)), labels)])
     few = [written(tmp_path, name, of[:3], labels[:3]) for name, of in (("e", x), ("f", y))]
-    with pytest.raises(UserError, match="3 test images; allowed are 4 or more"):
+    with pytest.raises(UserError, match="3 test images; must be 4 or more"):
         call(tmp_path, few)
     with h5py.File(tmp_path / "features/made/b/test.h5", "r+") as file:
         file["features"][0, 0, 0] += 1
@@ -175,8 +176,9 @@ def test_memory_does_not_grow_with_the_images(tmp_path: Path, monkeypatch: pytes
         folder = tmp_path / str(count)
         labels = np.zeros(count, np.int64)
         cards = [written(folder, name, of, labels) for name, of in zip("ab", features(count, 8, 8), strict=True)]
+        opened = similarity.opened(cards)
         tracemalloc.start()
-        similarity.matrices(cards)
+        similarity.matrices(cards, opened)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0] < 20_000 * 8 * 8 * 3
