@@ -6,7 +6,7 @@ With a number of shots both train on the first images of each class of train, so
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
 
@@ -30,9 +30,9 @@ class Images(Protocol):
 Part = TypeVar("Part", bound=Images)
 
 
-def rules_by_training(shots: int | str) -> list[list[str]]:
-    """The rules, those together that train on the same images."""
-    return [["heldout"], ["paper"]] if shots == "all" else [["heldout", "paper"]]
+def rules_by_training(shots: int | str, rules: Iterable[str] = SELECTED_ON) -> list[list[str]]:
+    """Some rules in groups that train on the same images, so that one training serves a group."""
+    return [[rule] for rule in rules] if shots == "all" else [list(rules)]
 
 
 def training_splits(rule: str, shots: int | str) -> list[str]:

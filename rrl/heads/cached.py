@@ -48,9 +48,9 @@ class Order:
 
 
 class OnDisk:
-    """Features (V, N, D) of files, read when they are needed, onto a device.
+    """Features (V, N, D) in files, read onto a device when they are needed.
 
-    parts : one behind the other, some rows each; each part as columns of several files side by side.
+    parts : one after the other, some rows each; each part as columns of several files side by side.
     """
 
     def __init__(self, parts: Sequence[Sequence[Columns]], views: int, device: torch.device):
@@ -68,11 +68,11 @@ class OnDisk:
         return torch.cat(self.read_side_by_side(view, [(start, stop)]), dim=1)
 
     def read_side_by_side(self, view: int, ranges: Sequence[tuple[int, int]]) -> list[Tensor]:
-        """Ranges of rows (B, D of the file), of each of the files side by side."""
+        """Ranges of rows, an array (B, D of the file) for each of the files side by side."""
         count = sum(stop - start for start, stop in ranges)
         place = np.empty(count * self.shape[2], self.parts[0][0].features.dtype)  # at once: the system maps it faster
         ends = np.cumsum([count * columns.width for columns in self.parts[0]])[:-1]
-        found = [part.reshape(count, -1) for part in np.split(place, ends)]
+        targets = [part.reshape(count, -1) for part in np.split(place, ends)]
         at = 0
         for part, end in zip(self.parts, self.ends, strict=True):
             offset = end - part[0].features.shape[1]
@@ -80,9 +80,9 @@ class OnDisk:
             here = [(start, stop) for start, stop in here if start < stop]
             rows = slice(at, at + sum(stop - start for start, stop in here))
             at = rows.stop
-            for columns, into in zip(part, found, strict=True):
+            for columns, into in zip(part, targets, strict=True):
                 columns.read(view, here, into[rows])
-        return [torch.from_numpy(rows).to(self.device) for rows in found]
+        return [torch.from_numpy(rows).to(self.device) for rows in targets]
 
     def batch(self, view: int, order: Order, start: int, stop: int) -> Tensor:
         """The features (B, D) of order.positions[start:stop]. The pools that they lie in stay in memory."""
@@ -93,15 +93,15 @@ class OnDisk:
             n for n, (low, high) in enumerate(zip(order.starts, ends, strict=True)) if low < stop and start < high
         ]
         self._pools = {at: pool for at, pool in self._pools.items() if at[0] == view and at[1] in needed}
-        found = []
+        pieces = []
         for number in needed:
             low, high = order.starts[number], ends[number]
             if (view, number) not in self._pools:
                 self._pools[view, number] = self._pool(view, order.positions[low:high])
             files, places = self._pools[view, number]
             chosen = places[max(start, low) - low : min(stop, high) - low]
-            found.append(torch.cat([rows[chosen] for rows in files], dim=1))
-        return found[0] if len(found) == 1 else torch.cat(found)
+            pieces.append(torch.cat([rows[chosen] for rows in files], dim=1))
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     def _pool(self, view: int, positions: Tensor) -> tuple[list[Tensor], Tensor]:
         """The rows of a pool as they lie on disk, in ascending order, and the place of each of `positions` in it."""
@@ -114,7 +114,7 @@ class OnDisk:
         return self.read_side_by_side(view, ranges), places.to(self.device)
 
     def rows(self, positions: Tensor) -> Tensor:
-        """Those rows (V, B, D) in memory, on the device."""
+        """The rows (V, B, D) at positions (B,), in memory on the device."""
         wanted = torch.empty((self.shape[0], len(positions), self.shape[2]), device=self.device, dtype=self.dtype)
         ascending, by_position = positions.cpu().sort()
         chunks = ascending // CHUNK
@@ -122,21 +122,22 @@ class OnDisk:
             here = chunks == chunk
             start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, self.shape[1])
             for view in range(self.shape[0]):
-                found = self.read(view, start, stop)
-                wanted[view, by_position[here].to(self.device)] = found[(ascending[here] - start).to(self.device)]
+                chunk_rows = self.read(view, start, stop)
+                places = (ascending[here] - start).to(self.device)
+                wanted[view, by_position[here].to(self.device)] = chunk_rows[places]
         return wanted
 
     def with_columns(self, ranges: Sequence[tuple[int, int]]) -> "OnDisk":
-        """Of these ranges of the features, in order."""
+        """Only these ranges of the features, in order."""
         parts: list[list[Columns]] = []
         for part in self.parts:
             starts = np.cumsum([0, *(columns.width for columns in part)]).tolist()
-            found = [
+            chosen = [
                 columns.part(max(start - at, 0), min(stop - at, columns.width))
                 for start, stop in ranges
                 for columns, at in zip(part, starts, strict=False)
             ]
-            parts.append([columns for columns in found if columns.width > 0])
+            parts.append([columns for columns in chosen if columns.width > 0])
         return OnDisk(parts, self.shape[0], self.device)
 
 
@@ -152,7 +153,7 @@ class Data:
         return self.labels.device
 
     def order(self, random: torch.Generator) -> Order:
-        """Of a pass over the images. Its positions lie where the features do."""
+        """A random order for a pass over the images. Its positions lie where the features do."""
         order = Order.draw(len(self.labels), self.features.shape[2] * self.features.itemsize, random)
         if isinstance(self.features, OnDisk):
             return order
@@ -182,7 +183,7 @@ class Data:
         return Data(self.features[:, chosen], self.labels[chosen])
 
     def with_columns(self, columns: Sequence[tuple[int, int]]) -> "Data":
-        """Of these ranges of the features, in order."""
+        """Only these ranges of the features, in order."""
         if isinstance(self.features, OnDisk):
             return Data(self.features.with_columns(columns), self.labels)
         chosen = torch.cat([torch.arange(start, stop) for start, stop in columns]).to(self.device)
@@ -190,14 +191,14 @@ class Data:
 
 
 def join(train: Data, val: Data) -> Data:
-    """The images of both; of val its last views, as many as train has."""
+    """The images of both splits; of val its last views, as many as train has."""
     labels = torch.cat([train.labels, val.labels])
     first, second = train.features, val.features
     if isinstance(first, OnDisk):
         assert isinstance(second, OnDisk)
         views, skipped = first.shape[0], second.shape[0] - first.shape[0]
-        behind = [[replace(columns, first=columns.first + skipped) for columns in part] for part in second.parts]
-        return Data(OnDisk([*first.parts, *behind], views, first.device), labels)
+        after = [[replace(columns, first=columns.first + skipped) for columns in part] for part in second.parts]
+        return Data(OnDisk([*first.parts, *after], views, first.device), labels)
     assert isinstance(second, Tensor)
     return Data(torch.cat([first, second[-len(first) :]], dim=1), labels)
 

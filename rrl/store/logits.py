@@ -44,7 +44,9 @@ class LogitsFile:
 
     def finish(self, labels: Labels) -> str:
         """Returns the digest of the content."""
-        scores = {f"{shots}/{selection}": splits for shots, of in self.file.items() for selection, splits in of.items()}
+        scores = {
+            f"{shots}/{selection}": splits for shots, rules in self.file.items() for selection, splits in rules.items()
+        }
         for split, truth in sorted(labels.items()):
             self.file[f"labels/{split}"] = truth
         return _digest(scores, labels)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from rrl.config.settings import HeadTraining
+from rrl.config.settings import Constant, HeadTraining
 from rrl.heads import cached
 from rrl.heads.cached import Data, OnDisk, Order, join, read_data
-from rrl.heads.sgd import Setting, initial_head, train_heads
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.job import read_card
 from rrl.selection import rules_by_training, training_images
 from rrl.store.features import create
@@ -19,7 +19,7 @@ from rrl.training.randomness import generator
 
 D, C = 6, 3
 SETTINGS = [Setting(0.1, 0.0), Setting(0.1, 0.1)]
-TRAINING = HeadTraining(4, 0, 32, 0.9, True, {"name": "constant"}, seed=0)
+TRAINING = HeadTraining(4, 0, 32, 0.9, True, Constant(name="constant"), seed=0)
 
 
 def stored(path: Path, views: int, count: int) -> np.ndarray:
@@ -52,7 +52,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Dat
 @pytest.mark.parametrize("steps", [0, 7], ids=["an epoch is a pass", "an epoch ends within a pass"])
 @pytest.mark.parametrize("shots", ["all", 20])
 def test_a_probe_from_disk_is_that_from_memory(data, shots: int | str, steps: int) -> None:
-    training = HeadTraining(4, steps, 32, 0.9, True, {"name": "constant"}, seed=0)
+    training = HeadTraining(4, steps, 32, 0.9, True, Constant(name="constant"), seed=0)
     for rules in rules_by_training(shots):
         images, from_disk = (training_images(of, rules[0], shots, join) for of in data)
         found = [

@@ -24,7 +24,7 @@ from rrl.config.schema import Finetuning
 from rrl.config.settings import HeadTraining, Recipe
 from rrl.heads import sgd
 from rrl.heads.cached import Data
-from rrl.heads.sgd import Setting, initial_head, train_heads
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.networks.build import Network, build_trunk
 from rrl.plan import Plan
 from rrl.training.randomness import generator, shuffled
@@ -255,7 +255,7 @@ def test_heads_are_trained_as_published(protocol: str, monkeypatch: pytest.Monke
         """Keeps the heads of the last epoch, not of the best."""
 
         def offer(self, trained: sgd.Heads, epoch: int, correct: list[int], losses: list[float]) -> None:
-            last.update({setting: trained.of(setting) for setting in range(len(settings))})
+            last.update({setting: trained.one(setting) for setting in range(len(settings))})
 
     monkeypatch.setattr(sgd, "Selection", Last)
     data = Data(x[None], y)

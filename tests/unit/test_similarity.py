@@ -12,13 +12,15 @@ import numpy.typing as npt
 import pytest
 
 from rrl.arithmetic import NATIVE
-from rrl.code_version import code_version
+from rrl.config.settings import Features, PaddedCrop
 from rrl.errors import UserError
 from rrl.figures.cka import Hsic, cka, hsic
 from rrl.job import Card, Job, read_card
+from rrl.jobs.networks import Extract
 from rrl.stages import similarity
 from rrl.store.features import create
 from rrl.store.read_features import file_digest
+from tests.helpers import jobs
 
 Array = npt.NDArray[np.float64]
 
@@ -128,27 +130,13 @@ def written(folder: Path, name: str, values: Array, labels: npt.NDArray[np.int64
     with h5py.File(path, "r+") as file:
         file["features"][0] = values
     facts = {"digests": {"test": file_digest(path)}, "feature_dim": values.shape[1]}
-    Job("extract", {"name": name}, "v", ()).write_card(
-        path.parent.with_suffix(".json"), f"features/made/{name}", "d", facts
-    )
+    settings = Extract(NATIVE, PaddedCrop(mean=0.0, std=1.0, pad=0, flip=False), Features(1, "float16", "float32", 1))
+    Job("extract", settings, (), path.parent.with_suffix(".json")).write_card("d", facts)
     return read_card(path.parent.with_suffix(".json"))
 
 
 def call(folder: Path, cards: list[Card]) -> dict[str, Any]:
-    output = folder / "similarities/made/all.json"
-    words = ["--features", *(str(card.path) for card in cards), "--input-keys", *(card.key for card in cards)]
-    words += [
-        "--code-version",
-        code_version("similarity"),
-        "--arithmetic",
-        NATIVE,
-        "--threads",
-        "1",
-        "--output",
-        str(output),
-    ]
-    similarity.main(words)
-    return read_card(output).facts
+    return jobs.run("similarity", {}, cards, folder / "similarities/made/all.json").facts
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:

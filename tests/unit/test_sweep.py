@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from rrl.config.settings import HeadTraining
+from rrl.config.settings import Constant, HeadTraining, Step
 from rrl.errors import UserError
 from rrl.heads.cached import Data, join
 from rrl.heads.graphs import FusedSweep
-from rrl.heads.sgd import Selection, Setting, initial_head, train_heads
+from rrl.heads.picking import Selection
 from rrl.heads.sweep import GROUP, BatchNorm, Heads, Sweep, evaluate, logits
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.selection import training_images
 from rrl.training.randomness import generator
 from rrl.training.schedule import learning_rates
@@ -79,7 +80,7 @@ def test_sweep_equals_training_one_by_one(
     sweep = kind(heads, decays, rates_of, momentum, nesterov, batch_norm)
     order = torch.Generator().manual_seed(2)
     batches = [part for _ in range(6) for part in torch.randperm(N, generator=order).split(B)]
-    rates = learning_rates({"name": "step", "milestones": [2, 4], "factor": 0.1}, 1.0, 6, len(batches) // 6)
+    rates = learning_rates(Step(name="step", milestones=[2, 4], factor=0.1), 1.0, 6, len(batches) // 6)
     for factor, chosen in zip(rates, batches, strict=True):
         sweep.step(x[chosen], y[chosen], factor if kind is Sweep else torch.tensor(factor))
     for number, (rate, decay) in enumerate(SETTINGS):
@@ -146,7 +147,7 @@ TRAINING = HeadTraining(
     batch_size=32,
     momentum=0.9,
     nesterov=True,
-    schedule={"name": "constant"},
+    schedule=Constant(name="constant"),
     seed=0,
 )
 HEAD = initial_head(C, D, seed=0)
