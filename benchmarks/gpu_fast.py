@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rrl.stages.lbfgs_probe import TrainingImages, fit_heads
 from torch import Tensor, nn
 
 from benchmarks.gpu_made_up import (

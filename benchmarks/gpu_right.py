@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rrl.stages.lbfgs_probe import fit_heads
 from torch import Tensor
 
 from benchmarks.gpu_made_up import (

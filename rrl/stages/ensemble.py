@@ -19,7 +19,7 @@ from rrl.store.record import Subject, entry, representation_of, write_record
 
 
 def together(name: str, records: Sequence[Card]) -> Subject:
-    """The subject of the ensemble, the representation `name`; a network counts once, whatever members are columns of it."""
+    """The subject of the ensemble, the representation `name`; a network counts once, however many members are of it."""
     facts = [record.facts for record in records]
     members = [member for fact in facts for member in fact["members"]]
     networks = {parse_member(fact["members"][0]).network: fact for fact in facts}
