@@ -25,11 +25,11 @@ from rrl.arithmetic import NATIVE
 from rrl.config.settings import HeadTraining, PaddedCrop, Photographs, Recipe, Transform
 from rrl.data.images import Split, inputs
 from rrl.heads.cached import Data
-from rrl.heads.sgd import Setting, initial_head, train_heads
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.networks.build import Network, build_trunk
 from rrl.networks.inference import compiles, for_inference
 from rrl.stages import extract
-from rrl.store.features import content_digest, finish, labels_digest
+from rrl.store.features import finish, labels_digest
 from rrl.store.files import sha256_of_file
 from rrl.training.device import prepare
 from rrl.training.train import train
@@ -103,7 +103,9 @@ def probe(count: int, depth: int) -> tuple[float, float]:
     labels = np.arange(count) % 10
     values = np.random.default_rng(0).normal(size=(1, count, depth)).astype(np.float16)
     start = time.perf_counter()
-    content_digest(labels, iter(values))
+    digest = labels_digest(labels)
+    for view in values:
+        digest.update(view.data)
     digests = time.perf_counter() - start
     data = Data(torch.from_numpy(values), torch.from_numpy(labels))
     settings = [Setting(0.01, decay) for decay in (0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)]

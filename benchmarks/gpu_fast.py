@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rrl.stages.lbfgs_probe import TrainingImages, fit_heads
 from torch import Tensor, nn
 
 from benchmarks.gpu_made_up import (
@@ -32,8 +31,9 @@ from rrl.config.settings import HeadTraining, Photographs
 from rrl.data.images import Split, pixels_of
 from rrl.data.reading import Pixels, read
 from rrl.heads.graphs import sweep_of
-from rrl.heads.sgd import Setting, initial_head, train_heads
+from rrl.heads.lbfgs import TrainingImages, fit_heads
 from rrl.heads.sweep import Heads
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.networks.inference import folded, for_inference
 from rrl.stages.extract import extract_split
 from rrl.training.batches import epoch_batches
@@ -233,7 +233,7 @@ def probe_epoch(machine: Machine, shape: tuple[int, int, int, int]) -> Iterator[
     yield Row(
         f"probe, {number} settings, {name}: products and update / an epoch", (alone + moved) / ours, REACHED, note
     )
-    images = TrainingImages.of(data, True)
+    images = TrainingImages.prepare(data, True)
     weight, bias = (part.to(device) for part in head)
     big = torch.randn(images.rows, depth, device=device)
     many = torch.randn(images.rows, classes, device=device)

@@ -21,9 +21,10 @@ from rrl.config.settings import Photographs, Recipe
 from rrl.data.images import Split
 from rrl.data.pictures import read_picture
 from rrl.data.reading import Pixels
-from rrl.heads.cached import Columns, Data, OnDisk, open_features
+from rrl.heads.cached import Data, OnDisk
 from rrl.networks.build import Network, Trunk, build_trunk
 from rrl.store.features import create
+from rrl.store.read_features import Columns, open_features
 from rrl.training.device import prepare
 from rrl.training.train import Batches, train
 

@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rrl.stages.lbfgs_probe import fit_heads
 from torch import Tensor
 
 from benchmarks.gpu_made_up import (
@@ -48,7 +47,9 @@ from benchmarks.gpu_stages import make_pictures
 from rrl.config.settings import HeadTraining, Recipe
 from rrl.data.images import Split, inputs
 from rrl.data.reading import read
-from rrl.heads.sgd import Setting, all_scores, initial_head, train_heads
+from rrl.heads.lbfgs import fit_heads
+from rrl.heads.picking import all_logits
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.networks.build import Network, build_trunk
 from rrl.networks.inference import for_inference
 from rrl.stages.distill import distillation, view_batches
@@ -115,7 +116,7 @@ def probes(machine: Machine) -> Iterator[Row]:
         selections, curves = train_heads(head, images, data, ["heldout", "paper"], settings, training, norm)
         picked = selections["heldout"]
         assert picked.head is not None
-        return picked.head.weight, curves["val"]["correct"], torch.from_numpy(all_scores(picked, data)["test"])
+        return picked.head.weight, curves["val"]["correct"], torch.from_numpy(all_logits(picked.head, data)["test"])
 
     for norm, name in ((True, "probe"), (False, "two-stage head")):
         exact, correct, scores = by(CPU, exact_head, norm)

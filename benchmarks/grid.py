@@ -25,11 +25,12 @@ from benchmarks.ratios import line
 from rrl.arithmetic import NATIVE
 from rrl.config.settings import HeadTraining
 from rrl.data.images import Split, inputs
-from rrl.heads.cached import Columns, Data, OnDisk, open_features
-from rrl.heads.sgd import Setting, initial_head, train_heads
+from rrl.heads.cached import Data, OnDisk
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.networks.inference import for_inference
 from rrl.stages.extract import extract_split
 from rrl.store.features import finish, write_virtual
+from rrl.store.read_features import Columns, open_features
 from rrl.training.device import multiply_by_onednn, prepare
 
 SIZES = {1: 10, 2: 1, 4: 1, 5: 1, 10: 1}  # networks in a representation -> how many such representations

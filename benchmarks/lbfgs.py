@@ -19,9 +19,10 @@ from torch import Tensor
 
 from benchmarks.ratios import interleaved, line, ratio
 from rrl.arithmetic import NATIVE
-from rrl.heads.sgd import Data, initial_head
+from rrl.heads.cached import Data
+from rrl.heads.lbfgs import TrainingImages, fit_heads
 from rrl.heads.sweep import EPSILON, Heads, Sweep, evaluate
-from rrl.stages.lbfgs_probe import TrainingImages, fit_heads
+from rrl.heads.training import initial_head
 from rrl.training.device import multiply_by_onednn, prepare
 from rrl.training.randomness import generator, shuffled
 from rrl.training.schedule import learning_rates
@@ -87,7 +88,7 @@ def shortest(
 
 
 def compare(data: Data, classes: int, decays: list[float], rounds: int, most: int) -> None:
-    images = TrainingImages.of(data, batch_norm=True)
+    images = TrainingImages.prepare(data, batch_norm=True)
     x = (data.features[0].float() - images.mean) * torch.rsqrt(images.variance + EPSILON)
 
     def by_lbfgs() -> object:

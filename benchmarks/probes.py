@@ -26,7 +26,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from rrl.stages.lbfgs_probe import fit_heads, select
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
@@ -35,10 +34,13 @@ from torch import Tensor, nn
 from benchmarks.ratios import interleaved, line, most_memory, ratio
 from rrl.arithmetic import NATIVE
 from rrl.config.settings import HeadTraining
-from rrl.heads.cached import Columns, Data, OnDisk, open_features
-from rrl.heads.sgd import Selection, Setting, initial_head, scores_of, train_heads
-from rrl.store.features import CHUNK, create, file_digest
+from rrl.heads.cached import Data, OnDisk
+from rrl.heads.lbfgs import fit_heads, select
+from rrl.heads.picking import Selection, blocks_of_logits
+from rrl.heads.training import Setting, initial_head, train_heads
+from rrl.store.features import CHUNK, create
 from rrl.store.logits import logits_file
+from rrl.store.read_features import Columns, file_digest, open_features
 from rrl.training.device import multiply_by_onednn, prepare
 
 DECAYS = [0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1]
@@ -74,7 +76,7 @@ def by_lbfgs(data: dict[str, Data], classes: int) -> float:
 
 
 def _on_test(selection: Selection, test: Data) -> float:
-    logits = np.concatenate(list(scores_of(selection, test)))
+    logits = np.concatenate(list(blocks_of_logits(selection.head, test)))
     return float((logits.argmax(1) == test.labels.numpy()).mean())
 
 
@@ -183,7 +185,7 @@ def probe(count: int, depth: int, classes: int, steps: int, folder: Path) -> Non
     labels = {"val": val.labels.numpy(), "test": val.labels.numpy()}
     with logits_file(folder / "logits.h5", 1, classes, labels) as file:
         for split in labels:
-            file.add("all/heldout", split, (2048, classes), scores_of(selections["heldout"], val))
+            file.add("all/heldout", split, (2048, classes), blocks_of_logits(selections["heldout"].head, val))
         file.finish(labels)
     print(most_memory() - before - 2 * 4 * len(SETTINGS) * classes * depth)
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from benchmarks.ratios import interleaved, line, ratio
 from rrl.arithmetic import NATIVE
-from rrl.heads.sgd import initial_head
 from rrl.heads.sweep import Heads, Sweep
+from rrl.heads.training import initial_head
 from rrl.training.device import multiply_by_onednn, prepare
 
 DECAYS = [0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]

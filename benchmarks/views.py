@@ -4,7 +4,7 @@
 
 Writes views.csv and views.svg into --output and prints the table. Linear probes on features of the demo's networks,
 by the demo's probe with 28 epochs of one pass each. From the cache: v views through rrl.stages.extract and
-rrl.heads.sgd, epoch e on view e mod v; v = 1 is the plain images, v = 28 a view for each epoch. On-line: a plain
+rrl.heads.training, epoch e on view e mod v; v = 1 is the plain images, v = 28 a view for each epoch. On-line: a plain
 PyTorch loop that augments and runs the trunk in each step. Both start from the same heads and see the same batches;
 the draws of the augmentation are independent of each other. As a control, v = 28 once more with the draws of on-line.
 Setting and epoch are picked on val, test is read once. In views.csv, views 0 is on-line, -1 the control.
@@ -34,15 +34,16 @@ from rrl.arithmetic import NATIVE
 from rrl.config.load import load_config
 from rrl.config.settings import HeadTraining, PaddedCrop
 from rrl.data.images import Split, inputs, load_split
-from rrl.data.shots import first_of_each_class
 from rrl.errors import UserError
 from rrl.figures.drawing import COLOURS, MARKERS
 from rrl.heads.cached import Data
-from rrl.heads.sgd import Setting, all_scores, initial_head, train_heads
+from rrl.heads.picking import all_logits
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.job import read_card, run
 from rrl.networks.build import JointTrunk, Trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.stored_networks import load_trunk
+from rrl.selection import first_of_each_class
 from rrl.stages.extract import extract_split
 from rrl.store.files import complete, write_text
 from rrl.training.device import prepare
@@ -91,7 +92,7 @@ def from_cache(task: Task, draws: list[str | None], dtype: str = DTYPE) -> tuple
     plain = {"val": task.val, "test": task.test}
     data = {split: Data(part.features.to(train.features.dtype), part.labels) for split, part in plain.items()}
     selections, _ = train_heads(task.head, train, data, ["heldout"], task.settings, task.training, batch_norm=True)
-    return torch.from_numpy(all_scores(selections["heldout"], data)["test"]), seconds
+    return torch.from_numpy(all_logits(selections["heldout"].head, data)["test"]), seconds
 
 
 def online_features(task: Task, positions: Tensor, draw: str) -> Tensor:

@@ -9,15 +9,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from rrl.config.settings import HeadTraining
+from rrl.config.settings import HeadTraining, Step
 from rrl.errors import UserError
 from rrl.heads.cached import Data
-from rrl.heads.sgd import Setting, all_scores, initial_head, train_heads
+from rrl.heads.picking import all_logits
+from rrl.heads.training import grid_of, initial_head, train_heads
 from rrl.statistics import interval
 
 Features = npt.NDArray[np.float32]
 WEIGHT_DECAYS = (1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 5e-2)  # of the paper's linear probing on CIFAR
-SCHEDULE: Any = {"name": "step", "milestones": [8, 16, 24], "factor": 0.1}
+SCHEDULE = Step(name="step", milestones=[8, 16, 24], factor=0.1)
 
 
 @torch.inference_mode()
@@ -90,12 +91,12 @@ def probe(
     if len(set(widths.values())) != 1:
         raise UserError(f"features of {widths}; allowed is the same number of features everywhere")
     classes = 1 + max(int(part.labels.max()) for part in data.values())
-    settings = [Setting(rate, decay) for rate in learning_rates for decay in weight_decays]
+    settings = grid_of(learning_rates, weight_decays)
     training = HeadTraining(epochs, 0, batch_size, 0.9, True, SCHEDULE, seed)
     head = initial_head(classes, widths["train"], seed)
     selections, curves = train_heads(head, data["train"], data, ["heldout"], settings, training, batch_norm=True)
     picked = selections["heldout"]
-    logits = all_scores(picked, data)["test"]
+    logits = all_logits(picked.head, data)["test"]
     top1 = float((logits.argmax(1) == data["test"].labels.numpy()).mean())
     return Probe(
         top1=top1,

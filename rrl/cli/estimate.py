@@ -14,8 +14,8 @@ from rrl.job import read_card
 from rrl.jobs import Planned, behind
 from rrl.networks.architectures import parse_architecture
 from rrl.plan import Plan
+from rrl.selection import SELECTED_ON
 from rrl.store.members import parse_member
-from rrl.store.record import SELECTED_ON
 
 ALL = "in all"
 FIGURES = "all figures"  # with a space, as in ALL: no name of a table

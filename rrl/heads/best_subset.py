@@ -1,115 +1,76 @@
-"""Stage `best_subset`: which of several networks to concatenate, found greedily on val; test is read once, at the end.
+"""Which of several networks to concatenate, found greedily on val by heads trained with SGD.
 
-Starts with the network whose probe is best on val, adds the one that helps most, and so on to all of them; the best
-set on the way is picked. Probes are those of the stage `probe`; the selection rule is heldout alone.
+Starts with the network whose head is best on val, adds the one that helps most, and so on to all of them; the best set
+on the way is picked. The selection rule is heldout alone: test has no say.
 """
 
-import json
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from rrl.config.settings import HeadTraining
-from rrl.heads.cached import Data, read_data
-from rrl.heads.sgd import (
-    Selection,
-    Setting,
-    all_scores,
-    images_of,
-    initial_head,
-    train_heads,
-)
-from rrl.heads.sweep import BatchNorm
-from rrl.job import Card, Job
-from rrl.store.logits import logits_path, write_logits
-from rrl.store.record import Subject, entry, subject, write_record
-from rrl.training.device import multiply_by_onednn, prepare
+from rrl.config.settings import Probe
+from rrl.heads.cached import Data
+from rrl.heads.picking import Picked, Selection, features_of
+from rrl.heads.training import grid_of, initial_head, selected, train_heads
+from rrl.job import Card
+from rrl.selection import Best
+
+RULES = ("heldout",)
 
 
 @dataclass(frozen=True)
 class Search:
-    """Probes of subsets of the members of a representation, by their positions."""
+    """Heads on subsets of the members of a representation, by their positions."""
 
+    images: Data
+    val: Data
     representation: Card
-    data: dict[str, Data]
-    training_images: Data
-    settings: list[Setting]
-    training: HeadTraining
-    batch_norm: BatchNorm
+    probe: Probe
 
-    def part(self, data: Data, members: Sequence[int]) -> Data:
-        """The features of some members."""
-        ends = [0]
-        for member in self.representation.facts["members"]:
-            start, stop, _ = member["columns"]
-            ends.append(ends[-1] + stop - start)
-        return data.with_columns([(ends[member], ends[member + 1]) for member in members])
-
-    def probe(self, members: Sequence[int]) -> Selection:
-        train = self.part(self.training_images, members)
-        val = {"val": self.part(self.data["val"], members)}
-        head = initial_head(self.representation.facts["classes"], train.features.shape[2], self.training.seed)
-        selections, _ = train_heads(head, train, val, ["heldout"], self.settings, self.training, self.batch_norm)
-        return selections["heldout"]
-
-    def run(self) -> tuple[list[int], Selection, list[dict[str, Any]]]:
-        """The members picked, their probe, and the steps: each best set by its size."""
+    def run(self) -> Picked:
+        """The best set; its grid: the best set of each size."""
         left = list(range(len(self.representation.facts["members"])))
         members: list[int] = []
         steps: list[dict[str, Any]] = []
-        best: tuple[list[int], Selection] | None = None
+        best, picked = Best(), None
         while left:
-            tried = {candidate: self.probe([*members, candidate]) for candidate in left}
-            added = max(left, key=lambda candidate: (*tried[candidate].best, -candidate))
+            added, selection = self._best_addition(members, left)
             members.append(added)
             left.remove(added)
-            steps.append({"members": self.names(members), **self.found(tried[added])})
-            if best is None or tried[added].best > best[1].best:
-                best = list(members), tried[added]
-        assert best is not None
-        return *best, steps
+            steps.append(self._step(members, selection))
+            if best.offer(selection.best.correct, selection.best.loss):
+                picked = Picked(selection.head, steps[-1], steps, tuple(members))
+        assert picked is not None
+        return picked
 
-    def names(self, members: Sequence[int]) -> list[str]:
-        return [self.representation.facts["members"][member]["member"] for member in members]
+    def _best_addition(self, members: Sequence[int], candidates: Sequence[int]) -> tuple[int, Selection]:
+        """The candidate that helps most, the first of equals, and the heads on its features and those of `members`."""
+        best, addition = Best(), None
+        for candidate in candidates:
+            selection = self._train([*members, candidate])
+            if best.offer(selection.best.correct, selection.best.loss):
+                addition = candidate, selection
+        assert addition is not None
+        return addition
 
-    def found(self, selection: Selection) -> dict[str, Any]:
-        correct, loss = selection.best
-        about = asdict(self.settings[selection.setting]) | {"epoch": selection.epoch + 1}
-        return about | {"val_top1": round(correct / len(self.data["val"].labels), 6), "val_loss": round(-loss, 6)}
+    def _train(self, members: Sequence[int]) -> Selection:
+        images, val = (features_of(members, data, self.representation) for data in (self.images, self.val))
+        probe, settings = self.probe, self._settings
+        head = initial_head(self.representation.facts["classes"], images.features.shape[2], probe.seed)
+        selections, _ = train_heads(head, images, {"val": val}, list(RULES), settings, probe, probe.batch_norm)
+        return selections["heldout"]
+
+    @property
+    def _settings(self) -> list[Any]:
+        return grid_of(self.probe.learning_rates, self.probe.weight_decays)
+
+    def _step(self, members: Sequence[int], selection: Selection) -> dict[str, Any]:
+        names = [self.representation.facts["members"][member]["member"] for member in members]
+        top1, loss = selection.best.correct / len(self.val.labels), selection.best.loss
+        score = {"val_top1": round(top1, 6), "val_loss": round(loss, 6)}
+        return {"members": names, **selected(selection, self._settings), **score}
 
 
-def picked_subject(representation: Card, picked: set[str]) -> Subject:
-    whole = subject(representation)
-    members = [member for member in representation.facts["members"] if member["member"] in picked]
-    networks = {member["features"]: member for member in members}.values()  # each once, as of a representation
-    return Subject(
-        target=whole.target,
-        representation=whole.representation,
-        members=[member["member"] for member in members],
-        seeds=[network["seed"] for network in networks],
-        parameters=sum(network["parameters"] for network in networks),
-        feature_dim=sum(member["columns"][1] - member["columns"][0] for member in members),
-    )
-
-
-def probe(job: Job, started: float) -> None:
-    device = prepare(job.threads, job.settings.arithmetic)
-    multiply_by_onednn(device)
-    (representation,), training = job.inputs, job.settings.probe
-    data = read_data(representation, device)
-    labels = {split: data[split].labels.cpu().numpy() for split in ("val", "test")}
-    settings = [Setting(rate, decay) for rate in training.learning_rates for decay in training.weight_decays]
-    entries, scores, picked = [], {}, set()
-    for shots in job.settings.shots:
-        images = images_of(data, shots, "heldout")
-        search = Search(representation, data, images, settings, training, training.batch_norm)
-        members, selection, steps = search.run()
-        selected = {"members": search.names(members), **search.found(selection)}
-        result = all_scores(selection, {split: search.part(data[split], members) for split in labels})
-        entries.append(entry(shots, "heldout", len(images.labels), result, labels, selected, steps))
-        scores[f"{shots}/heldout"] = result
-        picked |= set(selected["members"])
-        print(f"shots {shots}: {json.dumps(selected)} top1 {entries[-1]['top1']:.4f}", file=sys.stderr)
-    digest = write_logits(logits_path(job.output), scores, labels)
-    write_record(job, picked_subject(representation, picked), "linear_probe", entries, digest, started)
+def fit(images: Data, rules: list[str], data: dict[str, Data], representation: Card, probe: Probe) -> dict[str, Picked]:
+    """Search with heads trained on `images`; the picked set."""
+    return {rule: Search(images, data["val"], representation, probe).run() for rule in rules}

@@ -7,19 +7,16 @@ the size of a row only.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rrl.errors import UserError
-from rrl.job import Card, remake
-from rrl.store.features import CHUNK, UNREADABLE, check_split, shape_of
+from rrl.job import Card
+from rrl.store.features import CHUNK
 from rrl.store.members import SPLITS
+from rrl.store.read_features import Columns, read_split, shape_of
 from rrl.training.device import on_device
 
 POOL = 2**28  # bytes of features that are shuffled at once
@@ -50,51 +47,10 @@ class Order:
         return Order(torch.cat(parts), starts)
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Columns start..stop of the features (V, N, D) of a file, whose view `first` is the first one here."""
-
-    features: h5py.Dataset
-    start: int
-    stop: int
-    first: int = 0
-
-    @property
-    def width(self) -> int:
-        return self.stop - self.start
-
-    def part(self, start: int, stop: int) -> "Columns":
-        """Some of these columns."""
-        return replace(self, start=self.start + start, stop=self.start + stop)
-
-    def read(self, view: int, ranges: Sequence[tuple[int, int]], into: npt.NDArray[Any]) -> None:
-        """Ranges of rows of a view, one behind the other, into (B, stop - start), which is contiguous. Chunk by chunk:
-        a whole one goes straight to its place."""
-        (_, rows, depth), read_chunk = self.features.chunks, self.features.id.read_direct_chunk
-        all_bytes, row = into.reshape(-1).view(np.uint8), depth * into.itemsize
-        at = 0
-        try:
-            for start, stop in ranges:
-                while start < stop:
-                    skipped = start % rows
-                    count = min(rows - skipped, stop - start)
-                    place = self.first + view, start - skipped, 0
-                    if count == rows and self.width == depth:
-                        read_chunk(place, out=all_bytes[at * row : (at + count) * row])
-                    else:
-                        chunk = np.empty((rows, depth), into.dtype)
-                        read_chunk(place, out=chunk.view(np.uint8).reshape(-1))
-                        into[at : at + count] = chunk[skipped : skipped + count, self.start : self.stop]
-                    start, at = start + count, at + count
-        except UNREADABLE as error:
-            path = self.features.file.filename
-            raise UserError(f"{path}: unreadable ({error}); {remake(path)}") from None
-
-
 class OnDisk:
-    """Features (V, N, D) of files, read when they are needed, onto a device.
+    """Features (V, N, D) in files, read onto a device when they are needed.
 
-    parts : one behind the other, some rows each; each part as columns of several files side by side.
+    parts : one after the other, some rows each; each part as columns of several files side by side.
     """
 
     def __init__(self, parts: Sequence[Sequence[Columns]], views: int, device: torch.device):
@@ -112,11 +68,11 @@ class OnDisk:
         return torch.cat(self.read_side_by_side(view, [(start, stop)]), dim=1)
 
     def read_side_by_side(self, view: int, ranges: Sequence[tuple[int, int]]) -> list[Tensor]:
-        """Ranges of rows (B, D of the file), of each of the files side by side."""
+        """Ranges of rows, an array (B, D of the file) for each of the files side by side."""
         count = sum(stop - start for start, stop in ranges)
         place = np.empty(count * self.shape[2], self.parts[0][0].features.dtype)  # at once: the system maps it faster
         ends = np.cumsum([count * columns.width for columns in self.parts[0]])[:-1]
-        found = [part.reshape(count, -1) for part in np.split(place, ends)]
+        targets = [part.reshape(count, -1) for part in np.split(place, ends)]
         at = 0
         for part, end in zip(self.parts, self.ends, strict=True):
             offset = end - part[0].features.shape[1]
@@ -124,9 +80,9 @@ class OnDisk:
             here = [(start, stop) for start, stop in here if start < stop]
             rows = slice(at, at + sum(stop - start for start, stop in here))
             at = rows.stop
-            for columns, into in zip(part, found, strict=True):
+            for columns, into in zip(part, targets, strict=True):
                 columns.read(view, here, into[rows])
-        return [torch.from_numpy(rows).to(self.device) for rows in found]
+        return [torch.from_numpy(rows).to(self.device) for rows in targets]
 
     def batch(self, view: int, order: Order, start: int, stop: int) -> Tensor:
         """The features (B, D) of order.positions[start:stop]. The pools that they lie in stay in memory."""
@@ -137,15 +93,15 @@ class OnDisk:
             n for n, (low, high) in enumerate(zip(order.starts, ends, strict=True)) if low < stop and start < high
         ]
         self._pools = {at: pool for at, pool in self._pools.items() if at[0] == view and at[1] in needed}
-        found = []
+        pieces = []
         for number in needed:
             low, high = order.starts[number], ends[number]
             if (view, number) not in self._pools:
                 self._pools[view, number] = self._pool(view, order.positions[low:high])
             files, places = self._pools[view, number]
             chosen = places[max(start, low) - low : min(stop, high) - low]
-            found.append(torch.cat([rows[chosen] for rows in files], dim=1))
-        return found[0] if len(found) == 1 else torch.cat(found)
+            pieces.append(torch.cat([rows[chosen] for rows in files], dim=1))
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     def _pool(self, view: int, positions: Tensor) -> tuple[list[Tensor], Tensor]:
         """The rows of a pool as they lie on disk, in ascending order, and the place of each of `positions` in it."""
@@ -158,7 +114,7 @@ class OnDisk:
         return self.read_side_by_side(view, ranges), places.to(self.device)
 
     def rows(self, positions: Tensor) -> Tensor:
-        """Those rows (V, B, D) in memory, on the device."""
+        """The rows (V, B, D) at positions (B,), in memory on the device."""
         wanted = torch.empty((self.shape[0], len(positions), self.shape[2]), device=self.device, dtype=self.dtype)
         ascending, by_position = positions.cpu().sort()
         chunks = ascending // CHUNK
@@ -166,21 +122,22 @@ class OnDisk:
             here = chunks == chunk
             start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, self.shape[1])
             for view in range(self.shape[0]):
-                found = self.read(view, start, stop)
-                wanted[view, by_position[here].to(self.device)] = found[(ascending[here] - start).to(self.device)]
+                chunk_rows = self.read(view, start, stop)
+                places = (ascending[here] - start).to(self.device)
+                wanted[view, by_position[here].to(self.device)] = chunk_rows[places]
         return wanted
 
     def with_columns(self, ranges: Sequence[tuple[int, int]]) -> "OnDisk":
-        """Of these ranges of the features, in order."""
+        """Only these ranges of the features, in order."""
         parts: list[list[Columns]] = []
         for part in self.parts:
             starts = np.cumsum([0, *(columns.width for columns in part)]).tolist()
-            found = [
+            chosen = [
                 columns.part(max(start - at, 0), min(stop - at, columns.width))
                 for start, stop in ranges
                 for columns, at in zip(part, starts, strict=False)
             ]
-            parts.append([columns for columns in found if columns.width > 0])
+            parts.append([columns for columns in chosen if columns.width > 0])
         return OnDisk(parts, self.shape[0], self.device)
 
 
@@ -196,7 +153,7 @@ class Data:
         return self.labels.device
 
     def order(self, random: torch.Generator) -> Order:
-        """Of a pass over the images. Its positions lie where the features do."""
+        """A random order for a pass over the images. Its positions lie where the features do."""
         order = Order.draw(len(self.labels), self.features.shape[2] * self.features.itemsize, random)
         if isinstance(self.features, OnDisk):
             return order
@@ -218,15 +175,15 @@ class Data:
             else:
                 yield self.features[view, start:stop], self.labels[start:stop]
 
-    def take(self, positions: Tensor) -> "Data":
-        """Of the images at `positions` (B,), in memory."""
-        positions = positions.to(self.device)
+    def take(self, positions: npt.NDArray[np.int64]) -> "Data":
+        """The images at `positions` (B,), in memory."""
+        chosen = torch.from_numpy(positions).to(self.device)
         if isinstance(self.features, OnDisk):
-            return Data(self.features.rows(positions), self.labels[positions])
-        return Data(self.features[:, positions], self.labels[positions])
+            return Data(self.features.rows(chosen), self.labels[chosen])
+        return Data(self.features[:, chosen], self.labels[chosen])
 
     def with_columns(self, columns: Sequence[tuple[int, int]]) -> "Data":
-        """Of these ranges of the features, in order."""
+        """Only these ranges of the features, in order."""
         if isinstance(self.features, OnDisk):
             return Data(self.features.with_columns(columns), self.labels)
         chosen = torch.cat([torch.arange(start, stop) for start, stop in columns]).to(self.device)
@@ -234,43 +191,31 @@ class Data:
 
 
 def join(train: Data, val: Data) -> Data:
-    """The images of both; of val its last views, as many as train has."""
+    """The images of both splits; of val its last views, as many as train has."""
     labels = torch.cat([train.labels, val.labels])
     first, second = train.features, val.features
     if isinstance(first, OnDisk):
         assert isinstance(second, OnDisk)
         views, skipped = first.shape[0], second.shape[0] - first.shape[0]
-        behind = [[replace(columns, first=columns.first + skipped) for columns in part] for part in second.parts]
-        return Data(OnDisk([*first.parts, *behind], views, first.device), labels)
+        after = [[replace(columns, first=columns.first + skipped) for columns in part] for part in second.parts]
+        return Data(OnDisk([*first.parts, *after], views, first.device), labels)
     assert isinstance(second, Tensor)
     return Data(torch.cat([first, second[-len(first) :]], dim=1), labels)
 
 
 def read_data(representation: Card, device: torch.device) -> dict[str, Data]:
-    """All splits of a representation, on the device. Raises UserError like check_split."""
+    """All splits of a representation, on the device: in memory where they are few. Raises UserError like read_split."""
     shapes = {split: shape_of(representation.folder / f"{split}.h5") for split in SPLITS}
     size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in shapes.values())
     held = size <= (HELD if device.type == "cpu" else torch.cuda.mem_get_info(device)[0] // 2)
     data = {}
-    for split, (shape, dtype) in shapes.items():
+    for split, (shape, _) in shapes.items():
+        features: Tensor | OnDisk
         if held:
-            into = np.empty(shape, dtype)
-            labels = check_split(representation, split, into)
-            features: Tensor | OnDisk = torch.from_numpy(into).to(device)
+            values, labels = read_split(representation, split)
+            features = torch.from_numpy(values).to(device)
         else:
-            labels = check_split(representation, split)
-            columns = [
-                Columns(open_features(representation.root / member["features"] / f"{split}.h5"), *member["columns"][:2])
-                for member in representation.facts["members"]
-            ]
+            columns, labels = read_split(representation, split, in_memory=False)
             features = OnDisk([columns], shape[0], device)
         data[split] = Data(features, torch.from_numpy(labels).to(device))
     return data
-
-
-def open_features(path: Path) -> h5py.Dataset:
-    """The features (V, N, D) of a file that stays open, for reading whole chunks as they lie there."""
-    features = h5py.File(path, "r", rdcc_nbytes=0)["features"]
-    if not features.chunks or features.id.get_create_plist().get_nfilters() or not features.dtype.isnative:
-        raise UserError(f"{path}: features are not in plain chunks; {remake(path)}")
-    return features

@@ -1,5 +1,4 @@
-"""Stage `lbfgs_probe`: linear heads on a representation by L-BFGS, in place of SGD; every weight decay, number of
-shots and both selection rules in one job. Not the protocol of the paper: that is the stage `probe`.
+"""Linear heads by L-BFGS in place of SGD. Not the protocol of the paper: that is rrl.heads.sgd.
 
 For each weight decay d it minimises, over weight W (C, D) and bias c (C,) of a linear layer,
 
@@ -9,36 +8,36 @@ which is what SGD with that weight decay goes towards. It is convex: there is on
 seed or epoch to pick; what is picked is the weight decay alone. With batch_norm the features are standardised first by
 mean and variance of the training images, in all views. The affine part of a batch norm is left out: no decay is on it,
 so it could take over the size of the weights, and their decay would mean nothing.
-
-The rules train and pick on the same images as in the stage `probe`.
 """
 
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rrl.bars import Bar
+from rrl.config.settings import LbfgsProbe
 from rrl.errors import UserError
 from rrl.heads.cached import Data
-from rrl.heads.probes import Picked, write_probes
-from rrl.heads.sgd import Selection
+from rrl.heads.picking import Picked, Selection
 from rrl.heads.sweep import EPSILON, Heads, evaluate
-from rrl.job import Job
+from rrl.job import Card
+from rrl.selection import SELECTED_ON
 
+RULES = tuple(SELECTED_ON)
 # Images of a slice. On a CPU a slice of 2048 features stays in its cache; on a GPU larger ones keep it busy.
 ROWS = {"cpu": 256, "cuda": 8192}
 HISTORY = 10  # steps that L-BFGS remembers; each takes the memory of two heads
-SLOW = 5  # iterations that the end is told by: a single one may lower the objective by little, and the next by much
+SLOW = 5  # iterations that must be slow together: a single one may lower the objective by little, the next by much
 
 
 @dataclass(frozen=True)
-class Fit:
-    """The head of one weight decay. iterations : of L-BFGS; objective : of the training images, at its end."""
+class Minimum:
+    """Where the head of one weight decay ended. iterations : of L-BFGS; objective : on the training images."""
 
     weight_decay: float
     iterations: int
@@ -46,8 +45,10 @@ class Fit:
 
 
 def slices(data: Data, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Features (B, D) in float32 and labels (B,) of `rows` images at a time, in all views. The features are gone when
-    the next ones come: they have one place in memory."""
+    """Features (B, D) in float32 and labels (B,) of `rows` images at a time, in all views.
+
+    All slices share one place in memory: a slice is overwritten by the next.
+    """
     place = torch.empty(min(rows, len(data.labels)), data.features.shape[2], device=data.device)
     for view in range(data.features.shape[0]):
         for part, labels in data.slices(rows, view):
@@ -56,8 +57,12 @@ def slices(data: Data, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """data : features (V, N, D) in the type of the cache. mean, variance : (D,) float32, of the standardisation; what
-    makes it the identity, without. rows : images of a slice, which alone is there in float32."""
+    """The images that heads are trained on, read slice by slice.
+
+    data : features (V, N, D) in the type of the cache.
+    mean, variance : (D,) float32, of the standardisation; without, what makes it the identity.
+    rows : images of a slice, which alone is held in float32.
+    """
 
     data: Data
     mean: Tensor
@@ -65,7 +70,7 @@ class TrainingImages:
     rows: int
 
     @staticmethod
-    def of(data: Data, batch_norm: bool, rows: int | None = None) -> "TrainingImages":
+    def prepare(data: Data, batch_norm: bool, rows: int | None = None) -> "TrainingImages":
         rows = rows or ROWS.get(data.device.type, ROWS["cuda"])
         views, count, depth = data.features.shape
         mean, variance = torch.zeros(2, depth, dtype=torch.float64, device=data.device)
@@ -120,13 +125,13 @@ vars(sys.modules[torch.optim.LBFGS.__module__])["_cubic_interpolate"] = cubic_mi
 
 def minimise(
     images: TrainingImages, weight: Tensor, bias: Tensor, weight_decay: float, iterations: int, tolerance: float
-) -> Fit:
+) -> Minimum:
     """Move a head, weight (C, D) and bias (C,), in place, to the minimum of the objective.
 
     Ends once the gradient shows that what is left to the minimum is less than the fraction `tolerance` of the objective
     (with weight decay d it is at most |gradient|^2 / 2 d), or SLOW iterations lowered the objective by less than that,
     or after `iterations`. Without weight decay the objective of classes that can be told apart has no minimum, and goes
-    towards 0: what is left is told against the objective of a head of zeros. Raises UserError if the loss is not
+    towards 0: what is left is compared with the objective of a head of zeros. Raises UserError if the loss is not
     finite.
     """
     head = weight, bias
@@ -171,7 +176,7 @@ def minimise(
         optimizer.param_groups[0]["lr"] = max(1.0, sizes) / length if len(path) == 1 else 1.0
         optimizer.step(closure)
         path.append(closure())
-    return Fit(weight_decay, len(path) - 1, path[-1])
+    return Minimum(weight_decay, len(path) - 1, path[-1])
 
 
 def _squares(*parts: Tensor) -> float:
@@ -181,27 +186,27 @@ def _squares(*parts: Tensor) -> float:
 
 def fit_heads(
     data: Data, classes: int, weight_decays: Sequence[float], iterations: int, tolerance: float, batch_norm: bool
-) -> tuple[Heads, list[Fit]]:
+) -> tuple[Heads, list[Minimum]]:
     """The heads of all weight decays on `data`, in their order, and how each was found. Raises UserError like minimise.
 
     From the largest weight decay, of which the optimum is nearest to the zeros that it starts from, to the smallest;
     each starts at the one before, which takes about two thirds of the iterations.
     """
-    images = TrainingImages.of(data, batch_norm)
+    images = TrainingImages.prepare(data, batch_norm)
     weight = torch.zeros(classes, data.features.shape[2], device=data.device)
     bias = torch.zeros(classes, device=data.device)
     heads = Heads.create(weight, bias, len(weight_decays), batch_norm)
     heads.mean, heads.variance = images.mean, images.variance
-    fits = [Fit(weight_decay, 0, math.nan) for weight_decay in weight_decays]
-    with Bar("probe", "weight decay", len(fits), kept=False) as bar:
-        for number in sorted(range(len(fits)), key=lambda number: -weight_decays[number]):
-            fits[number] = minimise(images, weight, bias, weight_decays[number], iterations, tolerance)
+    minima = [Minimum(weight_decay, 0, math.nan) for weight_decay in weight_decays]
+    with Bar("probe", "weight decay", len(minima), kept=False) as bar:
+        for number in sorted(range(len(minima)), key=lambda number: -weight_decays[number]):
+            minima[number] = minimise(images, weight, bias, weight_decays[number], iterations, tolerance)
             heads.weight[number], heads.bias[number] = weight, bias
             bar.add()
-    return heads, fits
+    return heads, minima
 
 
-def select(heads: Heads, fits: list[Fit], data: dict[str, Data], rules: Sequence[str]) -> dict[str, Picked]:
+def select(heads: Heads, minima: list[Minimum], data: dict[str, Data], rules: Sequence[str]) -> dict[str, Picked]:
     """What each rule picks. The grid: each weight decay with iterations and objective of its training, and top1 and
     loss on the images that the rule picks on. A split is evaluated only if a rule picks on it.
 
@@ -211,40 +216,30 @@ def select(heads: Heads, fits: list[Fit], data: dict[str, Data], rules: Sequence
     for rule in rules:
         selection = Selection(rule)
         part = data[selection.split]
-        correct, losses = evaluate(heads, part.slices(heads.rows()))
-        for fit, loss in zip(fits, losses.tolist(), strict=True):
+        correct, losses = (values.tolist() for values in evaluate(heads, part.slices(heads.rows())))
+        grid = []
+        for minimum, right, loss in zip(minima, correct, losses, strict=True):
             if not math.isfinite(loss):
                 raise UserError(
-                    f"the loss on {selection.split} of weight_decay={fit.weight_decay} is not finite; set batch_norm "
-                    "to true, or remove the weight decay from the grid"
+                    f"the loss on {selection.split} of weight_decay={minimum.weight_decay} is not finite; set "
+                    "batch_norm to true, or remove the weight decay from the grid"
                 )
-        selection.offer(heads, 0, correct.tolist(), losses.tolist())
-        grid = [
-            {
-                "weight_decay": fit.weight_decay,
-                "iterations": fit.iterations,
-                "objective": round(fit.objective, 6),
-                "top1": round(right / len(part.labels), 6),
-                "loss": round(loss, 6),
-            }
-            for fit, right, loss in zip(fits, correct.tolist(), losses.tolist(), strict=True)
-        ]
-        fit = fits[selection.setting]
-        selected = {"weight_decay": fit.weight_decay, "iterations": fit.iterations}
-        picked[rule] = Picked(selection, selected, grid)
+            score = {"top1": round(right / len(part.labels), 6), "loss": round(loss, 6)}
+            grid.append(asdict(minimum) | {"objective": round(minimum.objective, 6)} | score)
+        selection.offer(heads, 0, correct, losses)
+        minimum = minima[selection.setting]
+        selected = {"weight_decay": minimum.weight_decay, "iterations": minimum.iterations}
+        picked[rule] = Picked(selection.head, selected, grid)
     return picked
 
 
-def probe(job: Job, started: float) -> None:
-    probe, classes = job.settings.probe, job.inputs[0].facts["classes"]
-
-    def fit(images: Data, rules: list[str], data: dict[str, Data]) -> dict[str, Picked]:
-        heads, fits = fit_heads(
-            images, classes, probe.weight_decays, probe.iterations, probe.tolerance, probe.batch_norm
-        )
-        if cut := ", ".join(str(fit.weight_decay) for fit in fits if fit.iterations == probe.iterations):
-            on = f"{len(images.labels)} images, {' and '.join(rules)}"
-            print(f"{on}: the most iterations, {probe.iterations}, for weight decays {cut}", file=sys.stderr)
-        return select(heads, fits, data, rules)
-
-    write_probes(job, fit, started)
+def fit(
+    images: Data, rules: list[str], data: dict[str, Data], representation: Card, probe: LbfgsProbe
+) -> dict[str, Picked]:
+    """Train heads on `images`, for rules that pick among them on a split of `data`; what each picked."""
+    classes, most = representation.facts["classes"], probe.iterations
+    heads, minima = fit_heads(images, classes, probe.weight_decays, most, probe.tolerance, probe.batch_norm)
+    if cut := ", ".join(str(minimum.weight_decay) for minimum in minima if minimum.iterations == most):
+        trained_on = f"{len(images.labels)} images, {' and '.join(rules)}"
+        print(f"{trained_on}: the most iterations, {most}, for weight decays {cut}", file=sys.stderr)
+    return select(heads, minima, data, rules)

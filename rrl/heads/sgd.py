@@ -1,171 +1,22 @@
-"""Training linear heads on features, and picking among them by either selection rule."""
+"""Linear heads by SGD, the protocol of the paper: every weight decay and learning rate trained together."""
 
-import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from rrl.config.settings import Probe
+from rrl.heads.cached import Data
+from rrl.heads.picking import Picked
+from rrl.heads.training import grid_of, grid_rows, initial_head, selected, train_heads
+from rrl.job import Card
+from rrl.selection import SELECTED_ON
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
-
-from rrl.bars import Bar
-from rrl.config.settings import HeadTraining
-from rrl.data.shots import first_of_each_class
-from rrl.errors import UserError
-from rrl.heads.cached import Data, Order, join
-from rrl.heads.graphs import sweep_of
-from rrl.heads.sweep import BatchNorm, Heads, evaluate, logits
-from rrl.store.logits import LogitsFile
-from rrl.store.record import SELECTED_ON
-from rrl.training.randomness import generator
-from rrl.training.schedule import learning_rates
-
-HEAD_STD = 0.01  # of the initial weights; the paper's probes
+RULES = tuple(SELECTED_ON)
 
 
-@dataclass(frozen=True)
-class Setting:
-    learning_rate: float
-    weight_decay: float
-
-
-class Selection:
-    """Remembers, for one rule, the best epoch of the best setting on the split that the rule picks on.
-
-    Best is most images correct; of equals, the lower cross-entropy; of equals, the earlier one.
-    """
-
-    def __init__(self, rule: str):
-        self.split = SELECTED_ON[rule]
-        self.best = (-1, -math.inf)
-        self.setting = self.epoch = -1
-        self.head: Heads | None = None
-
-    def offer(self, heads: Heads, epoch: int, correct: list[int], losses: list[float]) -> None:
-        for setting, score in enumerate(zip(correct, (-loss for loss in losses), strict=True)):
-            if score > self.best:
-                self.best, self.setting, self.epoch = score, setting, epoch
-                self.head = None  # which may be as large as memory allows only once
-                self.head = heads.of(setting)
-
-
-def initial_head(classes: int, depth: int, seed: int) -> tuple[Tensor, Tensor]:
-    """weight (C, D) and bias (C,) of a probe before training."""
-    return torch.randn(classes, depth, generator=generator("head", seed)) * HEAD_STD, torch.zeros(classes)
-
-
-def train_heads(
-    head: tuple[Tensor, Tensor],
-    data: Data,
-    evaluated: dict[str, Data],
-    rules: list[str],
-    settings: list[Setting],
-    training: HeadTraining,
-    batch_norm: BatchNorm,
-) -> tuple[dict[str, Selection], dict[str, Any]]:
-    """One training of all settings on `data`, serving every rule in `rules`; each setting starts from `head`.
-
-    head : weight (C, D) and bias (C,); heads are trained in their type.
-    batch_norm : in front of the linear layer; "decayed": with weight decay on it too.
-    Returns the selection of each rule, and curves: split -> {"correct", "loss"} -> (E, S). A split is
-    evaluated only if a rule picks on it.
-    """
-    count, views = len(data.labels), data.features.shape[0]
-    weight, bias = (part.to(data.device) for part in head)
-    heads = Heads.create(weight, bias, len(settings), batch_norm)
-    decays, factors = [setting.weight_decay for setting in settings], [setting.learning_rate for setting in settings]
-    sweep = sweep_of(heads, decays, factors, training.momentum, training.nesterov, batch_norm)
-    batch_size = min(training.batch_size, count)
-    if batch_norm and 1 in (batch_size, count % batch_size):
-        raise UserError(
-            f"{count} images in batches of {batch_size} leave a batch of one image, which has no variance to "
-            "normalise by; change probes.*.batch_size by one"
-        )
-    steps = training.steps_per_epoch or -(-count // batch_size)
-    rates = learning_rates(training.schedule, 1.0, training.epochs, steps)
-    batches = endless_batches(data, batch_size, generator("probe batches", training.seed))
-    selections = {rule: Selection(rule) for rule in rules}
-    curves: dict[str, Any] = {SELECTED_ON[rule]: {"correct": [], "loss": []} for rule in rules}
-    with Bar("heads", "step", training.epochs * steps, kept=False) as bar:
-        for epoch in range(training.epochs):
-            for step in range(epoch * steps, (epoch + 1) * steps):
-                features, labels = data.batch(epoch % views, *next(batches))
-                losses = sweep.step(features, labels, rates[step])
-                bar.add()
-            _check(losses, settings, f"epoch {epoch + 1}: the loss")
-            for split, curve in curves.items():
-                correct, loss = evaluate(heads, evaluated[split].slices(heads.rows()))
-                _check(loss, settings, f"epoch {epoch + 1}: the loss on {split}")
-                curve["correct"].append(correct.tolist())
-                curve["loss"].append(loss.tolist())
-            for selection in selections.values():
-                curve = curves[selection.split]
-                selection.offer(heads, epoch, curve["correct"][-1], curve["loss"][-1])
-    return selections, curves
-
-
-def endless_batches(data: Data, batch_size: int, random: torch.Generator) -> Iterator[tuple[Order, int, int]]:
-    """Pass after pass over the images; the last, smaller batch of a pass is used."""
-    count = len(data.labels)
-    while True:
-        order = data.order(random)
-        yield from ((order, start, min(start + batch_size, count)) for start in range(0, count, batch_size))
-
-
-def _check(losses: Tensor, settings: list[Setting], what: str) -> None:
-    """losses : (S,). Raises UserError if one is not finite."""
-    if not torch.isfinite(losses).all():
-        worst = settings[int((~torch.isfinite(losses)).nonzero()[0])]
-        raise UserError(f"{what} of {worst} is not finite; remove it from the grid")
-
-
-def trainings(data: dict[str, Data], shots: int | str) -> list[tuple[list[str], Data]]:
-    """The rules, and the images that they train on, for a number of shots."""
-    train, val = data["train"], data["val"]
-    if shots == "all":
-        return [(["heldout"], train), (["paper"], join(train, val))]
-    assert isinstance(shots, int)
-    chosen = torch.from_numpy(first_of_each_class(train.labels.cpu().numpy(), shots))
-    return [(["heldout", "paper"], train.take(chosen))]
-
-
-def images_of(data: dict[str, Data], shots: int | str, rule: str) -> Data:
-    """The images that a rule trains on."""
-    return next(images for rules, images in trainings(data, shots) if rule in rules)
-
-
-def scores_of(selection: Selection, data: Data) -> Iterator[npt.NDArray[np.float32]]:
-    """Logits (rows, C) of a split by the head that was picked, block by block."""
-    head = selection.head
-    assert head is not None
-    for features, _ in data.slices(head.rows()):
-        yield logits(head, features.to(head.weight.dtype))[:, 0].cpu().numpy()
-
-
-def all_scores(selection: Selection, data: dict[str, Data]) -> dict[str, npt.NDArray[np.float32]]:
-    """Logits (N, C) of val and test by the head that was picked."""
-    return {split: np.concatenate(list(scores_of(selection, data[split]))) for split in ("val", "test")}
-
-
-def write_scores(
-    file: LogitsFile, name: str, selection: Selection, data: dict[str, Data], classes: int
-) -> dict[str, Any]:
-    """Writes the logits of val and test by the head that was picked; returns them as datasets of the file."""
-    return {
-        split: file.add(name, split, (len(data[split].labels), classes), scores_of(selection, data[split]))
-        for split in ("val", "test")
-    }
-
-
-def grid_rows(settings: list[Setting], curve: Any, images: int) -> list[dict[str, Any]]:
-    """Each setting with its top-1 and loss after each epoch, on the `images` images that a rule picks on."""
-    return [
-        {
-            **asdict(setting),
-            "top1": [round(row[number] / images, 6) for row in curve["correct"]],
-            "loss": [round(row[number], 6) for row in curve["loss"]],
-        }
-        for number, setting in enumerate(settings)
-    ]
+def fit(images: Data, rules: list[str], data: dict[str, Data], representation: Card, probe: Probe) -> dict[str, Picked]:
+    """Train heads on `images`, for rules that pick among them on a split of `data`; what each picked."""
+    settings = grid_of(probe.learning_rates, probe.weight_decays)
+    head = initial_head(representation.facts["classes"], images.features.shape[2], probe.seed)
+    selections, curves = train_heads(head, images, data, rules, settings, probe, probe.batch_norm)
+    picked = {}
+    for rule, selection in selections.items():
+        grid = grid_rows(settings, curves[selection.split], len(data[selection.split].labels))
+        picked[rule] = Picked(selection.head, selected(selection, settings), grid)
+    return picked

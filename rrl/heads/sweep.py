@@ -12,7 +12,6 @@ torch.optim.SGD (tested to 1e-5).
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from torch.nn.functional import batch_norm, cross_entropy
 
 from rrl.store.features import CHUNK
 
-BatchNorm = bool | Literal["decayed"]
+BatchNorm = bool | str  # "decayed": with weight decay on it too
 EPSILON = 1e-5  # of torch.nn.BatchNorm1d
 STATISTICS_MOMENTUM = 0.1  # of torch.nn.BatchNorm1d
 # Weights of the heads that one product is made for: what is made of them stays in the caches.
@@ -53,7 +52,7 @@ class Heads:
             variance=weight.new_full((depth,), 1.0 if batch_norm else 1.0 - EPSILON),
         )
 
-    def of(self, setting: int) -> "Heads":
+    def one(self, setting: int) -> "Heads":
         """A copy of the head of one setting, as Heads with S = 1."""
         one = slice(setting, setting + 1)
         return Heads(
@@ -131,8 +130,10 @@ class Sweep:
         return torch.cat([self._step(group, x, labels, rate) for group in self.heads.groups()])
 
     def _step(self, group: slice, x: Tensor, labels: Tensor, rate: float | Tensor) -> Tensor:
-        """Of the settings of a group, on normalised features. What is as large as the weights is made once: the
-        gradient, in whose place the rest is computed."""
+        """One step of the settings in a group, on normalised features.
+
+        Only one array is as large as the weights: the gradient, in whose place the rest is computed.
+        """
         weight, bias = self.heads.weight[group], self.heads.bias[group]
         scale, shift = self.heads.scale[group], self.heads.shift[group]
         settings, classes, depth = weight.shape
@@ -165,7 +166,7 @@ class Sweep:
     def _descend(
         self, parameters: list[Tensor], gradients: list[Tensor], velocities: list[Tensor], rates: Tensor
     ) -> None:
-        """rates : (S,), negative. In place of the gradients."""
+        """Update the parameters, in place of the gradients. rates : (S,), negative."""
         for parameter, gradient, velocity in zip(parameters, gradients, velocities, strict=True):
             velocity.mul_(self.momentum).add_(gradient)
             update = gradient.add_(velocity, alpha=self.momentum) if self.nesterov else velocity

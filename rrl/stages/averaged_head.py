@@ -14,11 +14,10 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from rrl.errors import UserError
-from rrl.heads.stage_one import StageOne, about, stage_one
+from rrl.heads.stage_one import StageOne, Tried, write_best
 from rrl.job import begin, run
-from rrl.store.features import read_split
-from rrl.store.logits import Labels, Scores, logits_path, write_logits
-from rrl.store.record import SELECTED_ON, entry, representation_of, write_record
+from rrl.selection import SELECTED_ON, Best
+from rrl.store.read_features import read_split
 
 
 def cross_entropy(logits: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> float:
@@ -27,43 +26,27 @@ def cross_entropy(logits: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> fl
     return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]).mean())
 
 
-def evaluate(start: StageOne) -> tuple[dict[str, npt.NDArray[np.float32]], Labels]:
-    """Logits (N, C) and labels (N,) of val and test."""
+def untrained(start: StageOne) -> Tried:
+    """Score the averaged head as it is. Raises UserError if its loss is not finite."""
     scores, labels = {}, {}
+    weight, bias = start.head
     for split in ("val", "test"):
         features, labels[split] = read_split(start.representation, split)
-        weight, bias = start.head
         scores[split] = features[0].astype(np.float32) @ weight.T + bias
-    return scores, labels
+    split = SELECTED_ON[start.settings.selection]
+    top1 = float((scores[split].argmax(1) == labels[split]).mean())
+    loss = cross_entropy(scores[split], labels[split])
+    if not math.isfinite(loss):
+        rule = start.settings.selection
+        raise UserError(f"{start.setting}, {rule}: the loss on {split} is {loss}; leave this setting out")
+    return Tried(Best(top1, loss), {}, [{"top1": [round(top1, 6)], "loss": [round(loss, 6)]}], labels, lambda: scores)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     job = begin("averaged_head", argv, __doc__)
-    cards, networks = job.cards("representations"), job.cards("networks")
-    best: dict[str, tuple[float, float]] = {}
-    entries: dict[str, dict[str, Any]] = {}
-    grids: dict[str, list[dict[str, Any]]] = {}
-    kept: Scores = {}
-    labels: Labels = {}
-    for start in stage_one(cards, networks, job.settings.stage_one):
-        with threadpool_limits(job.threads):  # another number may round otherwise
-            scores, labels = evaluate(start)
-        rule, shots = start.settings.selection, start.settings.shots
-        split = SELECTED_ON[rule]
-        top1 = float((scores[split].argmax(1) == labels[split]).mean())
-        loss = cross_entropy(scores[split], labels[split])
-        if not math.isfinite(loss):
-            raise UserError(f"{start.setting}, {rule}: the loss on {split} is {loss}; leave this setting out")
-        grid = grids.setdefault(rule, [])
-        grid.append({"stage_one": start.setting, "top1": [round(top1, 6)], "loss": [round(loss, 6)]})
-        if rule not in best or (top1, -loss) > best[rule]:
-            best[rule] = (top1, -loss)
-            entries[rule] = entry(shots, rule, start.n_train, scores, labels, {"stage_one": start.setting}, grid)
-            kept[f"{shots}/{rule}"] = scores
-    digest = write_logits(logits_path(job.output), kept, labels)
-    subject = about(representation_of(job), cards[0], networks)
-    write_record(job, subject, "averaged_head", list(entries.values()), digest, started)
+    with threadpool_limits(job.threads):  # another number may round otherwise
+        write_best(job, "averaged_head", untrained, started)
 
 
 if __name__ == "__main__":

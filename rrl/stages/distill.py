@@ -34,7 +34,8 @@ from rrl.job import Card, begin, remake, run
 from rrl.networks.build import Network, build_trunk
 from rrl.networks.network_file import read_network_file
 from rrl.networks.stored_networks import save_network
-from rrl.store.features import read_features, to_dtype, views_of
+from rrl.store.features import to_dtype, views_of
+from rrl.store.read_features import read_split
 from rrl.training.batches import Share, whole
 from rrl.training.device import prepare
 from rrl.training.processes import become_torchrun, meet
@@ -119,7 +120,7 @@ def logits_of(
 ) -> Iterator[tuple[int, int, npt.NDArray[np.float32]]]:
     """View, first row and logits (rows, C), block by block."""
     weight, bias = (part.to(device) for part in head)
-    cached = torch.from_numpy(read_features(features, "train")[0])
+    cached = torch.from_numpy(read_split(features, "train")[0])
     for view, rows in enumerate(cached):
         for start in range(0, len(rows), ROWS):
             block = rows[start : start + ROWS].to(device).float()

@@ -19,8 +19,7 @@ from rrl.store.record import Subject, entry, representation_of, write_record
 
 
 def together(name: str, records: Sequence[Card]) -> Subject:
-    """The subject of the ensemble, the representation `name`. A network of which several members are columns
-    counts once."""
+    """The subject of the ensemble, the representation `name`; a network counts once, however many members are of it."""
     facts = [record.facts for record in records]
     members = [member for fact in facts for member in fact["members"]]
     networks = {parse_member(fact["members"][0]).network: fact for fact in facts}
@@ -40,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     records = job.inputs
     members = [read_logits(logits_path(record.path), record) for record in records]
     labels = members[0][1]
-    for record, (_, found) in zip(records, members, strict=True):
-        if any(not np.array_equal(found[split], labels[split]) for split in labels):
+    for record, (_, own) in zip(records, members, strict=True):
+        if any(not np.array_equal(own[split], labels[split]) for split in labels):
             raise UserError(f"{record.path}: its images are not those of {records[0].path}")
     entries: list[dict[str, Any]] = []
     scores = {}

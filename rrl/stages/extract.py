@@ -26,8 +26,9 @@ from rrl.data.reading import read
 from rrl.job import begin, run
 from rrl.networks.inference import compiles, for_inference
 from rrl.networks.stored_networks import load_trunk
-from rrl.store.features import UNREADABLE, check_fits, create, finish, labels_digest, views_of
+from rrl.store.features import check_fits, create, finish, labels_digest, views_of
 from rrl.store.files import canonical_json, write_text
+from rrl.store.hdf5 import UNREADABLE
 from rrl.store.members import SPLITS
 from rrl.store.work import claim
 from rrl.training.device import ahead, batches_on_device, multiply_by_onednn, on_host, prepare

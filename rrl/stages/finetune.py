@@ -1,8 +1,6 @@
 """Stage `finetune`: train a network, or several side by side as one, whole on a target with a fresh head.
 
-One setting (learning rate, weight decay, epochs) and one selection rule.
-paper   : trains on train and val (with shots: on the shots), picks the epoch on test, as published.
-heldout : trains on train (with shots: on the shots), picks the epoch on val, then reads test.
+One setting (learning rate, weight decay, epochs) and one selection rule (rrl.selection), which picks the epoch.
 The logits are those of the picked epoch. Weights, where they are kept for two-stage fine-tuning, are those of
 the last epoch: two-stage follows no selection.
 """
@@ -22,29 +20,20 @@ from torch import Tensor, nn
 from rrl.config.runs import Run, setting_name
 from rrl.config.settings import Transform
 from rrl.data.images import Split, join, load_split
-from rrl.data.shots import first_of_each_class
 from rrl.errors import UserError
 from rrl.job import Card, Job, begin, run
 from rrl.networks.build import JointTrunk, Network
 from rrl.networks.stored_networks import load_trunk, save_network
+from rrl.selection import SELECTED_ON, Best, training_images
 from rrl.store.logits import write_logits
 from rrl.store.members import SPLITS
-from rrl.store.record import SELECTED_ON, Subject, entry, write_run
+from rrl.store.record import Subject, entry, write_run
 from rrl.training.batches import plain_batches, step_batches
 from rrl.training.device import batches_on_device, on_host, prepare
 from rrl.training.processes import ALONE, Processes, become_torchrun, meet
 from rrl.training.randomness import stream
 from rrl.training.train import train
 from rrl.training.training_state import Saved
-
-
-def training_images(splits: dict[str, Split], shots: int | str, selection: str) -> Split:
-    """The images that a rule trains on."""
-    whole = splits["train"]
-    if shots != "all":
-        assert isinstance(shots, int)
-        return whole.take(first_of_each_class(whole.labels, shots))
-    return join([splits["train"], splits["val"]]) if selection == "paper" else whole
 
 
 @dataclass(frozen=True)
@@ -76,14 +65,11 @@ class Evaluation:
 
 
 class BestEpoch:
-    """Evaluates the network after each epoch and remembers its state at the best one.
-
-    Best is most images correct; of equals, the lower cross-entropy; of equals, the earlier one.
-    """
+    """Evaluates the network after each epoch and remembers its state at the best one."""
 
     def __init__(self, network: Network, data: Split, evaluation: Evaluation):
         self.network, self.data, self.evaluation = network, data, evaluation
-        self.best = (-1, -math.inf)
+        self.best = Best()
         self.epoch = -1
         self.tensors: dict[str, Tensor] = {}
         self.top1: list[float] = []
@@ -96,18 +82,21 @@ class BestEpoch:
         loss = float(nn.functional.cross_entropy(logits, labels))
         if not math.isfinite(loss):
             raise UserError(f"epoch {epoch + 1}: the loss in evaluation is {loss}; lower learning_rate")
-        if (correct, -loss) > self.best:
-            self.best, self.epoch = (correct, -loss), epoch
+        if self.best.offer(correct, loss):
+            self.epoch = epoch
             self.tensors = copy.deepcopy(self.network.state_dict())
         self.top1.append(round(correct / len(labels), 6))
         self.loss.append(round(loss, 6))
 
     def state(self) -> dict[str, Any]:
         tensors = {name: tensor.cpu() for name, tensor in self.tensors.items()}
-        return {"best": self.best, "epoch": self.epoch, "top1": self.top1, "loss": self.loss, "tensors": tensors}
+        best = self.best.correct, -self.best.loss
+        return {"best": best, "epoch": self.epoch, "top1": self.top1, "loss": self.loss, "tensors": tensors}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.best, self.epoch, self.top1, self.loss = (state[name] for name in ("best", "epoch", "top1", "loss"))
+        correct, minus_loss = state["best"]
+        self.best = Best(correct, -minus_loss)
+        self.epoch, self.top1, self.loss = (state[name] for name in ("epoch", "top1", "loss"))
         if state["tensors"]:
             self.tensors = copy.deepcopy(self.network.state_dict())
             for name, tensor in self.tensors.items():
@@ -124,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     recipe, transform, selection = settings.recipe, settings.transform, settings.selection
     device = prepare(job.threads, settings.arithmetic, recipe.precision)
     splits = {split: load_split(target, split, job.data_root) for split in SPLITS}
-    data = training_images(splits, settings.shots, selection)
+    data = training_images(splits, selection, settings.shots, lambda *parts: join(parts))
     seeds = [card.facts["seed"] for card in cards]
     seed = stream("finetune", settings.seed, *seeds)
     torch.manual_seed(stream("initialisation", seed))

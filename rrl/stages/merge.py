@@ -1,7 +1,7 @@
 """Stage `merge`: the settings of fine-tuning one representation on one target as one record, one picked per rule.
 
-Best is most images correct on the split that the rule picks on; of equals, the lower cross-entropy; of
-equals, the setting that the config names first.
+Settings are compared in the order of the config by top-1 and loss as the cards of the runs hold them, with six
+decimals: what is equal in these is a tie, which goes to the setting that the config names first.
 """
 
 import time
@@ -9,15 +9,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from rrl.job import Card, begin, run
+from rrl.selection import Best
 from rrl.store.logits import Labels, Scores, logits_path, read_logits, write_logits
 from rrl.store.record import Subject, write_record
 
 
-def score(card: Card) -> tuple[float, float]:
-    """Of the picked epoch of a run: top-1 and minus the loss, on the split that its rule picks on."""
-    result = card.facts["result"]
-    epoch = result["selected"]["epoch"] - 1
-    return result["grid"][0]["top1"][epoch], -result["grid"][0]["loss"][epoch]
+def pick(cards: Sequence[Card]) -> Card:
+    """The best run of one rule, by the picked epoch of each."""
+    best, picked = Best(), cards[0]
+    for card in cards:
+        (curves,), epoch = card.facts["result"]["grid"], card.facts["result"]["selected"]["epoch"] - 1
+        if best.offer(curves["top1"][epoch], curves["loss"][epoch]):
+            picked = card
+    return picked
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -30,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     scores: Scores = {}
     labels: Labels = {}
     for cards in rules.values():
-        picked = max(cards, key=score)  # the first of equals
+        picked = pick(cards)
         grid = [row for card in cards for row in card.facts["result"]["grid"]]
         entries.append({**picked.facts["result"], "grid": grid})
         logits, labels = read_logits(picked.path.with_suffix(".h5"), picked)

@@ -1,4 +1,4 @@
-"""Features on disk: one HDF5 file per split, written in blocks, read only after they prove themselves.
+"""Features on disk: one HDF5 file per split, written in blocks. rrl.store.read_features reads them.
 
 features (V, N, D) float16 or float32, labels (N,) int64; chunks of 256 rows, no compression.
 A representation is the same file with `features` as a virtual dataset over its members' files.
@@ -8,7 +8,6 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from rrl.errors import UserError
-from rrl.job import Card, remake
 from rrl.store.files import space_for
 from rrl.store.hdf5 import writing
 
@@ -95,19 +93,6 @@ def labels_digest(labels: npt.NDArray[np.int64]) -> Any:
     return hashlib.sha256(np.ascontiguousarray(labels).data)
 
 
-def content_digest(labels: npt.NDArray[np.int64], rows: Iterator[npt.NDArray[Any]]) -> str:
-    """Digest of a split's labels and of its features, row by row and view after view."""
-    digest = labels_digest(labels)
-    for block in rows:
-        digest.update(np.ascontiguousarray(block).data)
-    return str(digest.hexdigest())
-
-
-def file_digest(path: Path) -> str:
-    """content_digest of a file, in one pass and with little memory. Raises UserError if it cannot be read."""
-    return _digest(path, slice(0), None)
-
-
 def finish(path: Path, final: Path, attributes: dict[str, Any]) -> None:
     """Write the attributes, of which `digest` is that of the content, push the file to disk, give it its final name."""
     with writing(path, "r+") as file:
@@ -143,114 +128,3 @@ def write_virtual(path: Path, sources: Sequence[tuple[Path, int, int]], shape: t
         _create(file, layout, (*shape, width), dtype)
     with h5py.File(sources[0][0], "r") as source, writing(path, "r+") as file:
         file.create_dataset("labels", data=source["labels"][:])
-
-
-def read_split(representation: Card, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Features (V, N, D) in the type of the cache, and labels (N,).
-
-    Raises UserError if a file is missing or damaged, or not the content that the representation was built from;
-    with the file and what rebuilds it.
-    """
-    shape, dtype = shape_of(representation.folder / f"{split}.h5")
-    features = np.empty(shape, dtype)
-    return features, check_split(representation, split, features)
-
-
-def check_split(representation: Card, split: str, into: npt.NDArray[Any] | None = None) -> npt.NDArray[np.int64]:
-    """The labels (N,) of a representation, once all features of its members were read; `into` (V, N, D) gets them.
-
-    They are read from the members' own files, and must have the digests that the representation was built from. The
-    virtual file, by which others read, must show these columns of these files: HDF5 gives zeros, silently, where
-    one is missing. Raises UserError otherwise, with the file and what rebuilds it.
-    """
-    path = representation.folder / f"{split}.h5"
-    members = representation.facts["members"]
-    sources = [representation.root / member["features"] / f"{split}.h5" for member in members]
-    (views, count, width), _ = shape_of(path)
-    if width != sum(stop - start for start, stop, _ in (member["columns"] for member in members)):
-        raise UserError(f"{path}: {width} features are not those of its members; {remake(path)}")
-    for source, member in zip(sources, members, strict=True):
-        found, expected = shape_of(source)[0], (views, count, member["columns"][2])
-        if found != expected:
-            raise UserError(f"{source}: features have shape {found}, planned {expected}; {remake(source)}")
-    at = 0
-    for source, member in zip(sources, members, strict=True):
-        start, stop, _ = member["columns"]
-        columns = None if into is None else into[:, :, at : at + stop - start]
-        at += stop - start
-        if _digest(source, slice(start, stop), columns) != member["digests"][split]:
-            raise UserError(f"{source}: not the content that {path} was built from; {remake(source)}")
-    with readable(sources[0]) as file:
-        expected_labels = file["labels"][:]
-    with readable(path) as file:
-        labels: npt.NDArray[np.int64] = file["labels"][:]
-        shown = _shown(file)
-    if not np.array_equal(labels, expected_labels) or shown != _to_show(path, members, sources):
-        raise UserError(f"{path}: not the features and labels of its members; {remake(path)}")
-    return labels
-
-
-def _digest(path: Path, columns: slice, into: npt.NDArray[Any] | None) -> str:
-    """content_digest of a file; `into` (V, N, ...) gets some columns of it."""
-    with readable(path) as file:
-        features = file["features"]
-        digest = labels_digest(file["labels"][:])
-        for view, rows in blocks(features.shape, features.dtype):
-            block = features[view, rows]
-            digest.update(block.data)
-            if into is not None:
-                into[view, rows] = block[:, columns]
-        return str(digest.hexdigest())
-
-
-def _shown(file: h5py.File) -> list[tuple[Path, int, int]]:
-    """File and columns start..stop behind a virtual file, in order."""
-    folder, found = Path(file.filename).parent, []
-    for source in file["features"].virtual_sources():
-        low, high = source.src_space.get_select_bounds()
-        here = source.vspace.get_select_bounds()
-        found.append((here[0][2], (folder / source.file_name).resolve(), low[2], high[2] + 1))
-    return [(path, start, stop) for _, path, start, stop in sorted(found)]
-
-
-def _to_show(path: Path, members: list[dict[str, Any]], sources: list[Path]) -> list[tuple[Path, int, int]]:
-    """What write_virtual was told."""
-    return [(source.resolve(), *member["columns"][:2]) for source, member in zip(sources, members, strict=True)]
-
-
-def read_features(card: Card, split: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Features (V, N, D) in the type of the cache, and labels (N,), of one network.
-
-    Raises UserError if the file is missing, damaged or not what the card was written for.
-    """
-    path = card.folder / f"{split}.h5"
-    labels, features = _read(path)
-    if content_digest(labels, iter(features)) != card.facts["digests"][split]:
-        raise UserError(f"{path}: altered since {card.path} was written; {remake(path)}")
-    return features, labels
-
-
-UNREADABLE = (OSError, KeyError, RuntimeError, ValueError, AttributeError)  # what HDF5 raises for a damaged file
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[h5py.File]:
-    """Open for reading whole chunks, which HDF5's own cache would copy once more. Raises UserError if that fails."""
-    try:
-        with h5py.File(path, "r", rdcc_nbytes=0) as file:
-            yield file
-    except UNREADABLE as error:
-        raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
-
-
-def shape_of(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any]]:
-    """Shape (V, N, D) and type of the features in a file. Raises UserError if they cannot be read."""
-    with readable(path) as file:
-        views, count, depth = file["features"].shape
-        return (views, count, depth), file["features"].dtype
-
-
-def _read(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
-    """labels (N,) and features (V, N, D) of a file."""
-    with readable(path) as file:
-        return file["labels"][:], file["features"][:]

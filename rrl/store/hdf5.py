@@ -1,4 +1,4 @@
-"""HDF5 files that are written. Where a write fails, as on a full disk, HDF5 itself may crash."""
+"""HDF5 files: read with the mistakes of files named, written so that HDF5 survives a full disk."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,6 +6,21 @@ from pathlib import Path
 from typing import IO, Any
 
 import h5py
+
+from rrl.errors import UserError
+from rrl.job import remake
+
+UNREADABLE = (OSError, KeyError, RuntimeError, ValueError, AttributeError)  # what HDF5 raises for a damaged file
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[h5py.File]:
+    """Open for reading whole chunks, which HDF5's own cache would copy once more. Raises UserError if that fails."""
+    try:
+        with h5py.File(path, "r", rdcc_nbytes=0) as file:
+            yield file
+    except UNREADABLE as error:
+        raise UserError(f"{path}: missing or unreadable ({error}); {remake(path)}") from None
 
 
 class _Quiet:
@@ -30,7 +45,10 @@ class _Quiet:
 
 @contextmanager
 def writing(path: Path, mode: str) -> Iterator[h5py.File]:
-    """mode : w for a new file, r+ to change one. Raises OSError once it is closed if something could not be written."""
+    """Open for writing; where a write fails, as on a full disk, HDF5 itself may crash, so it never sees one fail.
+
+    mode : w for a new file, r+ to change one. Raises OSError once it is closed if something could not be written.
+    """
     with open(path, {"w": "w+b", "r+": "r+b"}[mode], buffering=0) as file:
         quiet = _Quiet(file)
         try:

@@ -12,9 +12,8 @@ import numpy.typing as npt
 
 from rrl.errors import UserError
 from rrl.job import Card, remake
-from rrl.store.features import UNREADABLE
 from rrl.store.files import complete
-from rrl.store.hdf5 import writing
+from rrl.store.hdf5 import UNREADABLE, writing
 from rrl.store.record import ROWS
 
 Scores = dict[str, dict[str, npt.NDArray[np.float32]]]  # "{shots}/{selection}" -> split -> (N, C)
@@ -45,7 +44,9 @@ class LogitsFile:
 
     def finish(self, labels: Labels) -> str:
         """Returns the digest of the content."""
-        scores = {f"{shots}/{selection}": splits for shots, of in self.file.items() for selection, splits in of.items()}
+        scores = {
+            f"{shots}/{selection}": splits for shots, rules in self.file.items() for selection, splits in rules.items()
+        }
         for split, truth in sorted(labels.items()):
             self.file[f"labels/{split}"] = truth
         return _digest(scores, labels)

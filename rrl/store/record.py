@@ -8,6 +8,7 @@ record itself is the same, byte for byte, whenever and wherever it is made again
 import platform
 import socket
 import time
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,10 +18,9 @@ import numpy as np
 
 from rrl.errors import UserError
 from rrl.job import Card, Job
+from rrl.selection import SELECTED_ON, training_splits
 from rrl.store.files import write_json
 
-# The split on which each selection rule picks setting and epoch.
-SELECTED_ON = {"heldout": "val", "paper": "test"}
 ROWS = 4096  # of logits that are read at once
 
 
@@ -36,11 +36,21 @@ class Subject:
     feature_dim: int
 
 
-def subject(representation: Card) -> Subject:
-    _, target, name = representation.artifact.split("/")
-    facts = representation.facts
-    members = [member["member"] for member in facts["members"]]
-    return Subject(target, name, members, facts["seeds"], facts["parameters"], facts["feature_dim"])
+def subject_of(representation: Card, members: Collection[int] | None = None) -> Subject:
+    """A representation as the subject of a record, or some of its members, by their positions."""
+    target, name = representation.artifact.split("/")[1:]
+    chosen = [
+        member for number, member in enumerate(representation.facts["members"]) if members is None or number in members
+    ]
+    networks = {member["features"]: member for member in chosen}.values()  # each once, whatever columns are taken
+    return Subject(
+        target=target,
+        representation=name,
+        members=[member["member"] for member in chosen],
+        seeds=[network["seed"] for network in networks],
+        parameters=sum(network["parameters"] for network in networks),
+        feature_dim=sum(member["columns"][1] - member["columns"][0] for member in chosen),
+    )
 
 
 def representation_of(job: Job) -> str:
@@ -79,7 +89,7 @@ def entry(
         "n_test": len(labels["test"]),
         "selected": selected,
         "top1": top1["test"],
-        "val_top1": None if rule == "paper" and shots == "all" else top1["val"],  # val was trained on
+        "val_top1": None if "val" in training_splits(rule, shots) else top1["val"],
         "grid": grid,
     }
 
@@ -98,7 +108,7 @@ def write_run(path: Path, started: float) -> None:
 
 def write_record(
     job: Job,
-    about: Subject,
+    subject: Subject,
     transfer: str,
     results: list[dict[str, Any]],
     digest: str,
@@ -108,7 +118,7 @@ def write_record(
     """results : of `entry`.
     members_transfer : of an ensemble, how its members were trained.
     """
-    facts = {**asdict(about), "transfer": transfer, "of": members_transfer, "results": results}
+    facts = {**asdict(subject), "transfer": transfer, "of": members_transfer, "results": results}
     write_run(job.output, started)
     job.write_card(digest, facts)
 

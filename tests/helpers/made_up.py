@@ -6,11 +6,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-from rrl.code_version import code_version
+from rrl.arithmetic import NATIVE
+from rrl.config.settings import Features, PaddedCrop
 from rrl.job import Job, read_card
-from rrl.stages import represent
-from rrl.store.features import create, file_digest, finish
+from rrl.jobs.networks import Extract
+from rrl.store.features import create, finish
 from rrl.store.members import SPLITS, parse_member
+from rrl.store.read_features import file_digest
+from tests.helpers import jobs
 
 COUNTS = {"train": 160, "val": 300, "test": 200}
 CLASSES = 4
@@ -61,8 +64,9 @@ def extracted(root: Path, name: str, features: Arrays, labels: Arrays, parameter
     facts = {"feature_dim": width, "digests": digests, "parameters": parameters, "seed": seed, "classes": CLASSES,
              "counts": COUNTS, "views": features["train"].shape[0]}  # fmt: skip
     card = folder.with_suffix(".json")
-    digest = digests["test"]
-    Job("extract", {"network": name}, "code", ()).write_card(card, f"features/made-up/{name}", digest, facts)
+    kept = Features(views=facts["views"], dtype="float32", precision="float32", batch_size=seed + 1)
+    settings = Extract(NATIVE, PaddedCrop(mean=0.0, std=1.0, pad=0, flip=False), kept)
+    Job("extract", settings, (), card).write_card(digests["test"], facts)
     return card
 
 
@@ -75,10 +79,6 @@ def represented(
         name: extracted(root, name, features, labels, 100 * number, seed=number)
         for number, (name, features) in enumerate(networks.items(), start=1)
     }
-    paths = [cards[parse_member(member).network] for member in members]
+    inputs = [read_card(cards[parse_member(member).network]) for member in members]
     output = root / "representations/made-up/all.json"
-    represent.main([
-        "--features", *map(str, paths), "--members", *members, "--name", "all", "--output", str(output),
-        "--input-keys", *(read_card(path).key for path in paths), "--code-version", code_version("represent"),
-    ])  # fmt: skip
-    return output
+    return jobs.run("represent", {"members": members}, inputs, output).path

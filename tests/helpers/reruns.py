@@ -255,16 +255,16 @@ PAIRS = [
     ),
     (
         nothing("layout of every module", every_module(other_layout)),
-        Case("a constant of the initial head in `rrl/heads/sgd.py`", edit("rrl/heads/sgd.py", ("HEAD_STD = 0.01", "HEAD_STD = 0.02")), {**PROBES, **TWO_STAGE, **TABLES}),
+        Case("a constant of the initial head in `rrl/heads/training.py`", edit("rrl/heads/training.py", ("HEAD_STD = 0.01", "HEAD_STD = 0.02")), {**PROBES, **TWO_STAGE, **TABLES}),
     ),
     (
-        nothing("layout of a number: `HEAD_STD = (0.01)`", edit("rrl/heads/sgd.py", ("HEAD_STD = 0.01", "HEAD_STD = (\n    0.01\n)"))),
+        nothing("layout of a number: `HEAD_STD = (0.01)`", edit("rrl/heads/training.py", ("HEAD_STD = 0.01", "HEAD_STD = (\n    0.01\n)"))),
         Case("the rule of ensembles in `rrl/stages/ensemble.py`", edit("rrl/stages/ensemble.py", (".mean(0, dtype", ".max(0).mean(0, dtype")),
              {"records/*/*/ensemble": 4, "records/mnist/cat2/ensemble_finetune": 1, **TABLES}),
     ),
     (
         nothing("a module more, which nothing imports", new_file("rrl/spare.py", "SPARE = 1\n")),
-        Case("an import more, of a module that changes results", edit("rrl/stages/merge.py", ("import time\n", "import time\nimport rrl.data.shots\n")),
+        Case("an import more, of a module that changes results", edit("rrl/stages/merge.py", ("import time\n", "import time\nimport rrl.data.transforms\n")),
              {"records/mnist/*/finetune": 3, "records/mnist/cat2/ensemble_finetune": 1, **FINETUNING}),
     ),
     (

@@ -135,7 +135,7 @@ def test_what_is_made_after_an_accepted_refactor_is_the_same(clone: Path) -> Non
 
 def test_another_result_is_refused_with_the_first_difference(clone: Path) -> None:
     table = (clone / "rrl/accepted_refactors.json").read_text()
-    with edited(clone / "rrl/heads/sgd.py", "HEAD_STD = 0.01", "HEAD_STD = 0.010001"):
+    with edited(clone / "rrl/heads/training.py", "HEAD_STD = 0.01", "HEAD_STD = 0.010001"):
         result = accept(clone)
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert "Error: not accepted, as results differ. The first difference: logits/fashion/" in result.stderr
@@ -151,7 +151,7 @@ def test_old_code_that_cannot_run_it_is_one_line(clone: Path) -> None:
     stage.rename(clone / "similarity.py")
     git(clone, "commit", "--quiet", "--all", "--message", "without similarity")
     (clone / "similarity.py").rename(stage)
-    with edited(clone / "rrl/heads/sgd.py", "HEAD_STD = 0.01", "HEAD_STD = 0.010001"):
+    with edited(clone / "rrl/heads/training.py", "HEAD_STD = 0.01", "HEAD_STD = 0.010001"):
         without_gains, without_similarity = accept(clone, old="HEAD~1"), accept(clone, old="HEAD")
     assert without_gains.returncode == 1 and without_similarity.returncode == 1
     (line,) = without_gains.stderr.splitlines()

@@ -15,7 +15,7 @@ from rrl.config.settings import HeadTraining, PaddedCrop, Recipe
 from rrl.data.images import Split
 from rrl.errors import UserError
 from rrl.heads.cached import Data
-from rrl.heads.sgd import Setting, initial_head, train_heads
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.job import Job
 from rrl.networks.build import Network, build_trunk
 from rrl.networks.stored_networks import save_network

@@ -7,17 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from rrl.config.settings import HeadTraining
+from rrl.config.settings import Constant, HeadTraining
 from rrl.heads import cached
-from rrl.heads.cached import Columns, Data, OnDisk, Order, join, open_features, read_data
-from rrl.heads.sgd import Setting, initial_head, train_heads, trainings
+from rrl.heads.cached import Data, OnDisk, Order, join, read_data
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.job import read_card
+from rrl.selection import rules_by_training, training_images
 from rrl.store.features import create
+from rrl.store.read_features import Columns, open_features
 from rrl.training.randomness import generator
 
 D, C = 6, 3
 SETTINGS = [Setting(0.1, 0.0), Setting(0.1, 0.1)]
-TRAINING = HeadTraining(4, 0, 32, 0.9, True, {"name": "constant"}, seed=0)
+TRAINING = HeadTraining(4, 0, 32, 0.9, True, Constant(name="constant"), seed=0)
 
 
 def stored(path: Path, views: int, count: int) -> np.ndarray:
@@ -50,8 +52,9 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Dat
 @pytest.mark.parametrize("steps", [0, 7], ids=["an epoch is a pass", "an epoch ends within a pass"])
 @pytest.mark.parametrize("shots", ["all", 20])
 def test_a_probe_from_disk_is_that_from_memory(data, shots: int | str, steps: int) -> None:
-    training = HeadTraining(4, steps, 32, 0.9, True, {"name": "constant"}, seed=0)
-    for (rules, images), (_, from_disk) in zip(*(trainings(of, shots) for of in data), strict=True):
+    training = HeadTraining(4, steps, 32, 0.9, True, Constant(name="constant"), seed=0)
+    for rules in rules_by_training(shots):
+        images, from_disk = (training_images(of, rules[0], shots, join) for of in data)
         found = [
             train_heads(initial_head(C, D, 0), train, of, rules, SETTINGS, training, True)
             for train, of in zip((images, from_disk), data, strict=True)
@@ -102,7 +105,7 @@ def test_columns_and_joined_files(data) -> None:
 
 def test_images_picked_from_disk(data) -> None:
     memory, disk = data
-    chosen = torch.tensor([1299, 3, 700, 256, 255])
+    chosen = np.array([1299, 3, 700, 256, 255])
     taken = [of["train"].take(chosen) for of in (memory, disk)]
     assert torch.equal(taken[0].features, taken[1].features)
     assert torch.equal(taken[0].labels, taken[1].labels)

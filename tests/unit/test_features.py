@@ -16,8 +16,9 @@ from rrl.job import read_card
 from rrl.networks.build import build_trunk
 from rrl.networks.inference import for_inference
 from rrl.stages.extract import extract_split
-from rrl.store.features import read_split, to_dtype, views_of
+from rrl.store.features import to_dtype, views_of
 from rrl.store.members import SPLITS, Member, parse_member
+from rrl.store.read_features import read_split
 
 PLAIN = PaddedCrop(mean=0.3, std=0.4, pad=0, flip=False)
 MOVING = PaddedCrop(mean=0.3, std=0.4, pad=2, flip=True)
@@ -174,8 +175,8 @@ def spoil_truncated(path: Path) -> None:
     [
         (spoil_missing, "missing or unreadable"),
         (spoil_shorter, "features have shape"),
-        (spoil_another, "not the content"),
-        (spoil_altered, "not the content"),
+        (spoil_another, "altered since"),
+        (spoil_altered, "altered since"),
         (spoil_truncated, "missing or unreadable"),
     ],
 )

@@ -13,18 +13,19 @@ from torch.nn.functional import cross_entropy
 
 from rrl.config.runs import Run, setting_name
 from rrl.config.settings import PaddedCrop
-from rrl.data.images import Split, load_split
+from rrl.data.images import Split, join, load_split
 from rrl.errors import UserError
 from rrl.heads.stage_one import averaged_head, stage_one
 from rrl.heads.sweep import Heads, logits
 from rrl.job import Card, read_card
 from rrl.networks.build import JointTrunk, Network, build_trunk
 from rrl.networks.stored_networks import load_trunk
+from rrl.selection import training_images
 from rrl.stages.averaged_head import cross_entropy as cross_entropy_without_torch
-from rrl.stages.finetune import BestEpoch, Evaluation, training_images
-from rrl.store.features import read_split
+from rrl.stages.finetune import BestEpoch, Evaluation
 from rrl.store.files import read_json
 from rrl.store.logits import read_logits
+from rrl.store.read_features import read_split
 from rrl.training.batches import plain_batches, step_batches
 
 torch.set_num_threads(1)
@@ -52,13 +53,17 @@ def test_settings_are_named_by_their_numbers() -> None:
 def test_rules_train_on_their_images() -> None:
     whole = made_up(24)
     splits = {"train": Split(whole.images[:16], whole.labels[:16]), "val": Split(whole.images[16:], whole.labels[16:])}
-    assert len(training_images(splits, "all", "heldout").labels) == 16
-    assert len(training_images(splits, "all", "paper").labels) == 24
+
+    def images(rule: str, shots: int | str) -> Split:
+        return training_images(splits, rule, shots, lambda *parts: join(parts))
+
+    assert len(images("heldout", "all").labels) == 16
+    assert len(images("paper", "all").labels) == 24
     for rule in ("heldout", "paper"):
-        few = training_images(splits, 2, rule)
+        few = images(rule, 2)
         assert few.labels.tolist() == [0, 1, 2, 3] * 2 and np.array_equal(few.images, whole.images[:8])
     with pytest.raises(UserError, match="class 0: found 4 training images, shots needs 5"):
-        training_images(splits, 5, "heldout")
+        images("heldout", 5)
 
 
 def flat(lists: list[list[Any]]) -> list[Any]:

@@ -13,25 +13,23 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from rrl.command import flags
-from rrl.stages.lbfgs_probe import Fit, TrainingImages, fit_heads, minimise, select
 from torch import Tensor, nn
 
 from rrl.arithmetic import NATIVE, PORTABLE
 from rrl.cli.compare_records import compare_records
 from rrl.cli.estimate import HOUR, SPEED, Costs
 from rrl.cli.show import card_of, describe, lines
-from rrl.code_version import code_version
 from rrl.config.load import load_config
-from rrl.config.schema import LbfgsProbe
+from rrl.config.settings import Constant, LbfgsProbe, Probe
 from rrl.errors import UserError
-from rrl.heads.sgd import Data
+from rrl.heads.cached import Data
+from rrl.heads.lbfgs import Minimum, TrainingImages, cubic_minimum, fit_heads, minimise, select
 from rrl.heads.sweep import EPSILON, Heads, logits
 from rrl.job import Card, read_card
 from rrl.plan import Plan
-from rrl.stages import ensemble, lbfgs_probe, probe
 from rrl.store.logits import read_logits
-from tests.helpers.clones import CLONE, copy_clone, planned_jobs
+from tests.helpers import jobs
+from tests.helpers.clones import CLONE
 from tests.helpers.made_up import LABELS, NETWORKS, network, represented
 
 torch.set_num_threads(1)  # the tensors are small: threads would only wait for each other
@@ -97,7 +95,7 @@ def test_gradients_are_those_of_autograd(batch_norm: bool) -> None:
     bias.requires_grad_()
     expected = objective(data, weight.double(), bias.double(), 0.0, batch_norm)
     expected.backward()  # type: ignore[no-untyped-call]
-    found = TrainingImages.of(data, batch_norm).cross_entropy(weight.detach(), bias.detach())
+    found = TrainingImages.prepare(data, batch_norm).cross_entropy(weight.detach(), bias.detach())
     for value, other in zip(found, (expected.detach(), weight.grad, bias.grad), strict=True):
         torch.testing.assert_close(value, other, atol=1e-5, rtol=1e-5)
 
@@ -105,7 +103,7 @@ def test_gradients_are_those_of_autograd(batch_norm: bool) -> None:
 @pytest.mark.parametrize("rows", [1, 7, 50, 1000])
 def test_slices_do_not_matter(rows: int) -> None:
     data = made_up()
-    sliced, whole = (TrainingImages.of(data, True, rows=count) for count in (rows, 10_000))
+    sliced, whole = (TrainingImages.prepare(data, True, rows=count) for count in (rows, 10_000))
     torch.testing.assert_close(sliced.mean, whole.mean)
     torch.testing.assert_close(sliced.variance, whole.variance)
     head = torch.randn(C, D, generator=torch.Generator().manual_seed(1)), torch.zeros(C)
@@ -206,32 +204,35 @@ def test_each_rule_picks_on_its_own_split_and_looks_at_no_other() -> None:
     x = torch.linspace(-1, 1, 10)[None, :, None]
     right = Data(x, (x[0, :, 0] > 0).long())
     wrong = Data(x, 1 - right.labels)
-    fits = [Fit(0.1, 5, 0.5), Fit(0.01, 6, 0.25)]
+    fits = [Minimum(0.1, 5, 0.5), Minimum(0.01, 6, 0.25)]
     heads = heads_of(1, -1)
     for rule, split in (("heldout", "val"), ("paper", "test")):
         for data, best in ((right, 0), (wrong, 1)):
             (picked,) = select(heads, fits, {split: data}, [rule]).values()  # else a KeyError
-            assert picked.selection.setting == best and picked.selection.best[0] == 10
+            assert (
+                picked.selected["weight_decay"] == fits[best].weight_decay
+                and picked.head.weight[0, 1, 0] == (1, -1)[best]
+            )
             assert [row["top1"] for row in picked.grid] == ([1.0, 0.0] if best == 0 else [0.0, 1.0])
             assert [(row["weight_decay"], row["iterations"], row["objective"]) for row in picked.grid] == [
                 (0.1, 5, 0.5),
                 (0.01, 6, 0.25),
             ]
     both = select(heads, fits, {"val": right, "test": wrong}, ["heldout", "paper"])
-    assert [both[rule].selection.setting for rule in ("heldout", "paper")] == [0, 1]
+    assert [both[rule].selected["weight_decay"] for rule in ("heldout", "paper")] == [0.1, 0.01]
 
 
 def test_of_equals_the_lower_loss_is_taken_then_the_first() -> None:
     x = torch.linspace(-1, 1, 10)[None, :, None]
     data = {"val": Data(x, (x[0, :, 0] > 0).long())}
-    fits = [Fit(decay, 5, 0.5) for decay in (0.3, 0.2, 0.1)]
-    assert select(heads_of(1, 2, 2), fits, data, ["heldout"])["heldout"].selection.setting == 1
+    fits = [Minimum(decay, 5, 0.5) for decay in (0.3, 0.2, 0.1)]
+    assert select(heads_of(1, 2, 2), fits, data, ["heldout"])["heldout"].selected["weight_decay"] == 0.2
 
 
 def test_a_loss_that_is_not_finite_on_the_images_to_pick_on_is_one_line() -> None:
     data = {"val": Data(torch.full((1, 3, 1), 1e38), torch.zeros(3, dtype=torch.int64))}
     with pytest.raises(UserError, match=r"^the loss on val of weight_decay=0.1 is not finite; set batch_norm to true"):
-        select(heads_of(1e3), [Fit(0.1, 5, 0.5)], data, ["heldout"])
+        select(heads_of(1e3), [Minimum(0.1, 5, 0.5)], data, ["heldout"])
 
 
 # The stage
@@ -245,14 +246,9 @@ SETTINGS: dict[str, Any] = {
 
 
 def probed(root: Path, representation: Path, shots: list[int | str], **changed: Any) -> Card:
-    settings = {"shots": shots, **SETTINGS} | changed
+    probe = LbfgsProbe(**{"solver": "lbfgs", **SETTINGS, **changed})
     output = root / f"records/made-up/{representation.stem}/linear_probe.json"
-    lbfgs_probe.main([
-        "--representation", str(representation), *flags(settings), "--arithmetic", NATIVE, "--threads", "1",
-        "--logits", str(root / f"logits/made-up/{representation.stem}/linear_probe.h5"), "--output", str(output),
-        "--input-keys", read_card(representation).key, "--code-version", code_version("lbfgs_probe"),
-    ])  # fmt: skip
-    return read_card(output)
+    return jobs.run("probe", {"solver": "lbfgs", "shots": shots, "probe": probe}, [read_card(representation)], output)
 
 
 def entry_of(record: Card, rule: str, shots: int | str) -> dict[str, Any]:
@@ -297,8 +293,9 @@ def test_the_stage_trains_picks_and_reads_as_said(tmp_path: Path) -> None:
         assert float((picked[split].argmax(1) == truth[split]).mean()) == pytest.approx(best["top1"], abs=1e-6)
     assert entry_of(record, "paper", "all")["val_top1"] is None and entry_of(record, "heldout", "all")["val_top1"] > 0.5
     facts = record.facts
-    assert (record.stage, facts["transfer"], facts["feature_dim"]) == ("lbfgs_probe", "linear_probe", 8)
-    assert record.settings == {"shots": ["all", 5], **SETTINGS, "arithmetic": NATIVE}
+    assert (record.stage, facts["transfer"], facts["feature_dim"]) == ("probe", "linear_probe", 8)
+    probe = {"solver": "lbfgs", **SETTINGS}
+    assert record.settings == {"solver": "lbfgs", "shots": ["all", 5], "probe": probe, "arithmetic": NATIVE}
 
 
 def test_the_features_of_test_have_no_say_in_what_heldout_picks(tmp_path: Path) -> None:
@@ -330,26 +327,19 @@ def test_the_record_is_read_as_others_are(tmp_path: Path, capsys: pytest.Capture
     assert "images, heldout: the most iterations, 5, for weight decays 0.001, 0.1, 0.01" in capsys.readouterr().err
     shown = "\n".join(lines(describe(card_of(tmp_path / "logits/made-up/all/linear_probe.h5"))))
     selected = entry_of(record, "heldout", "all")["selected"]
-    assert "made by rrl.stages.lbfgs_probe" in shown
+    assert "made by rrl.stages.probe" in shown
     assert f"picked on val: {{iterations 5, weight_decay {selected['weight_decay']}}}" in shown
-    sgd = tmp_path / "records/made-up/all/sgd.json"
-    training = {"epochs": 5, "steps_per_epoch": 0, "batch_size": 32, "momentum": 0.9, "nesterov": True}
-    settings = {"shots": ["all"], "learning_rates": [0.1], "weight_decays": [0.01], **training}
-    settings |= {"schedule": {"name": "constant"}, "seed": 0, "batch_norm": True}
-    key = read_card(representation).key
-    probe.main([
-        "--representation", str(representation), *flags(settings), "--arithmetic", NATIVE, "--threads", "1", "--output", str(sgd),
-        "--logits", str(tmp_path / "logits/made-up/all/sgd.h5"), "--input-keys", key, "--code-version", code_version("probe"),
-    ])  # fmt: skip
-    for compared in compare_records(record, [read_card(sgd)]):
+    by_sgd = Probe(
+        epochs=5, steps_per_epoch=0, batch_size=32, momentum=0.9, nesterov=True, schedule=Constant(name="constant"),
+        seed=0, learning_rates=[0.1], weight_decays=[0.01], batch_norm=True,
+    )  # fmt: skip
+    settings = {"solver": "sgd", "shots": ["all"], "probe": by_sgd}
+    sgd = jobs.run("probe", settings, [read_card(representation)], tmp_path / "records/made-up/all/sgd.json")
+    for compared in compare_records(record, [sgd]):
         assert abs(compared["difference"]) < 0.1
-    output = tmp_path / "records/made-up/twice/ensemble.json"
-    ensemble.main([
-        "--records", *[str(record.path)] * 2, "--name", "twice", "--output", str(output),
-        "--logits", str(tmp_path / "logits/made-up/twice/ensemble.h5"),
-        "--input-keys", record.key, record.key, "--code-version", code_version("ensemble"),
-    ])  # fmt: skip
-    (mean, _) = read_card(output).facts["results"]
+    (mean, _) = jobs.run("ensemble", {}, [record] * 2, tmp_path / "records/made-up/twice/ensemble.json").facts[
+        "results"
+    ]
     assert (mean["top1"], mean["selected"]) == (entry_of(record, "heldout", "all")["top1"], [selected] * 2)
 
 
@@ -377,13 +367,13 @@ def test_the_line_search_interpolates_as_a_polynomial_does() -> None:
     torch's line search calls it."""
     line_search = vars(sys.modules[torch.optim.LBFGS.__module__])["_strong_wolfe"]
     assert "_cubic_interpolate" in line_search.__code__.co_names
-    assert line_search.__globals__["_cubic_interpolate"] is lbfgs_probe.cubic_minimum
+    assert line_search.__globals__["_cubic_interpolate"] is cubic_minimum
     for low, high in ((0.3, 2.5), (2.5, 0.3)):  # (x - 2)^2 (x + 4) has its minimum at 2
         sides = [argument for x in (low, high) for argument in (x, (x - 2) ** 2 * (x + 4), torch.tensor(3 * x**2 - 12))]
-        assert lbfgs_probe.cubic_minimum(*sides) == pytest.approx(2, abs=1e-6)
-        assert lbfgs_probe.cubic_minimum(*sides, (0.5, 1.5)) == 1.5
-    assert lbfgs_probe.cubic_minimum(0.0, 0.0, 1.0, 1.0, 3.0, 1.0, (0.0, 4.0)) == 0.0
-    assert lbfgs_probe.cubic_minimum(0.0, 0.0, 1.0, 1.0, 1.0, 1.0, (0.0, 4.0)) == 2.0  # a line
+        assert cubic_minimum(*sides) == pytest.approx(2, abs=1e-6)
+        assert cubic_minimum(*sides, (0.5, 1.5)) == 1.5
+    assert cubic_minimum(0.0, 0.0, 1.0, 1.0, 3.0, 1.0, (0.0, 4.0)) == 0.0
+    assert cubic_minimum(0.0, 0.0, 1.0, 1.0, 1.0, 1.0, (0.0, 4.0)) == 2.0  # a line
 
 
 def test_a_target_is_probed_as_it_asks_for() -> None:
@@ -391,11 +381,8 @@ def test_a_target_is_probed_as_it_asks_for() -> None:
     assert isinstance(after.config.probes["convex"], LbfgsProbe) and after.by_lbfgs == ["mnist"]
     for name in ("erm-s0", "cat2", "wide2-s0.0-32"):
         job = after.record("mnist", name, "linear_probe")
-        assert (job.stage, job.settings) == ("lbfgs_probe", {"shots": [5, 10], **SETTINGS, "arithmetic": PORTABLE})
-        assert job.flags == (
-            "--shots 5 10 --iterations 200 --tolerance 1e-05 --weight-decays 0.001 0.1 0.01 --batch-norm true"
-            " --arithmetic portable"
-        )
+        assert (job.stage, job.settings.solver, job.settings.shots) == ("probe", "lbfgs", [5, 10])
+        assert (job.settings.probe, job.settings.arithmetic) == (after.config.probes["convex"], PORTABLE)
         kept = (plan.record("fashion-source", name, "linear_probe") for plan in (before, after))
         assert len({(job.stage, job.key) for job in kept}) == 1
     changed = {job.artifact for job, old in zip(after.jobs, before.jobs, strict=True) if job.key != old.key}
@@ -403,13 +390,6 @@ def test_a_target_is_probed_as_it_asks_for() -> None:
     assert own and all(
         name.startswith("records/mnist/") and name.endswith(("linear_probe", "ensemble")) for name in own
     )
-
-
-def test_the_workflow_runs_the_rule_of_each_target(tmp_path: Path) -> None:
-    folder = copy_clone(tmp_path)
-    (folder / "workflow/config/convex.yaml").write_text(yaml.safe_dump(changed_config()))
-    before, after = (planned_jobs(folder, config=config) for config in ("tiny", "convex"))
-    assert after == {**before, "probe": 7, "lbfgs_probe": 7} and before["probe"] == 14
 
 
 def test_the_cost_is_at_most_that_of_all_iterations() -> None:

@@ -13,7 +13,7 @@ from rrl.errors import UserError
 from rrl.job import read_card
 from rrl.library import concatenate, extract, probe
 from rrl.networks.api import load
-from rrl.store.features import read_split
+from rrl.store.read_features import read_split
 from tests.helpers.clones import CLONE
 
 

@@ -22,9 +22,9 @@ from rrl.config.load import load_config
 from rrl.config.runs import setting_name
 from rrl.config.schema import Finetuning
 from rrl.config.settings import HeadTraining, Recipe
-from rrl.heads import heads
+from rrl.heads import training as heads_training
 from rrl.heads.cached import Data
-from rrl.heads.sgd import Setting, initial_head, train_heads
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.networks.build import Network, build_trunk
 from rrl.plan import Plan
 from rrl.training.randomness import generator, shuffled
@@ -249,15 +249,15 @@ def test_heads_are_trained_as_published(protocol: str, monkeypatch: pytest.Monke
         weight = weight * 30  # as of heads that are trained already
         bias = torch.randn(C, generator=random, dtype=torch.float64)
     settings = [Setting(published["learning_rate"], decay) for decay in [*published["weight_decay"], 0.5]]
-    last: dict[int, heads.Heads] = {}
+    last: dict[int, heads_training.Heads] = {}
 
-    class Last(heads.Selection):
+    class Last(heads_training.Selection):
         """Keeps the heads of the last epoch, not of the best."""
 
-        def offer(self, trained: heads.Heads, epoch: int, correct: list[int], losses: list[float]) -> None:
-            last.update({setting: trained.of(setting) for setting in range(len(settings))})
+        def offer(self, trained: heads_training.Heads, epoch: int, correct: list[int], losses: list[float]) -> None:
+            last.update({setting: trained.one(setting) for setting in range(len(settings))})
 
-    monkeypatch.setattr(heads, "Selection", Last)
+    monkeypatch.setattr(heads_training, "Selection", Last)
     data = Data(x[None], y)
     train_heads((weight, bias), data, {"val": data}, ["heldout"], settings, training, published["batch_norm"])
 

@@ -12,12 +12,15 @@ import numpy.typing as npt
 import pytest
 
 from rrl.arithmetic import NATIVE
-from rrl.code_version import code_version
+from rrl.config.settings import Features, PaddedCrop
 from rrl.errors import UserError
 from rrl.figures.cka import Hsic, cka, hsic
 from rrl.job import Card, Job, read_card
+from rrl.jobs.networks import Extract
 from rrl.stages import similarity
-from rrl.store.features import create, file_digest
+from rrl.store.features import create
+from rrl.store.read_features import file_digest
+from tests.helpers import jobs
 
 Array = npt.NDArray[np.float64]
 
@@ -127,27 +130,13 @@ def written(folder: Path, name: str, values: Array, labels: npt.NDArray[np.int64
     with h5py.File(path, "r+") as file:
         file["features"][0] = values
     facts = {"digests": {"test": file_digest(path)}, "feature_dim": values.shape[1]}
-    Job("extract", {"name": name}, "v", ()).write_card(
-        path.parent.with_suffix(".json"), f"features/made/{name}", "d", facts
-    )
+    settings = Extract(NATIVE, PaddedCrop(mean=0.0, std=1.0, pad=0, flip=False), Features(1, "float16", "float32", 1))
+    Job("extract", settings, (), path.parent.with_suffix(".json")).write_card("d", facts)
     return read_card(path.parent.with_suffix(".json"))
 
 
 def call(folder: Path, cards: list[Card]) -> dict[str, Any]:
-    output = folder / "similarities/made/all.json"
-    words = ["--features", *(str(card.path) for card in cards), "--input-keys", *(card.key for card in cards)]
-    words += [
-        "--code-version",
-        code_version("similarity"),
-        "--arithmetic",
-        NATIVE,
-        "--threads",
-        "1",
-        "--output",
-        str(output),
-    ]
-    similarity.main(words)
-    return read_card(output).facts
+    return jobs.run("similarity", {}, cards, folder / "similarities/made/all.json").facts
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
@@ -160,7 +149,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"d\.json: the features of its test images do not vary"):
         call(tmp_path, [*cards, written(tmp_path, "d", np.ones((30, 4)), labels)])
     few = [written(tmp_path, name, of[:3], labels[:3]) for name, of in (("e", x), ("f", y))]
-    with pytest.raises(UserError, match="3 test images; allowed are 4 or more"):
+    with pytest.raises(UserError, match="3 test images; must be 4 or more"):
         call(tmp_path, few)
     with h5py.File(tmp_path / "features/made/b/test.h5", "r+") as file:
         file["features"][0, 0, 0] += 1
@@ -175,8 +164,9 @@ def test_memory_does_not_grow_with_the_images(tmp_path: Path, monkeypatch: pytes
         folder = tmp_path / str(count)
         labels = np.zeros(count, np.int64)
         cards = [written(folder, name, of, labels) for name, of in zip("ab", features(count, 8, 8), strict=True)]
+        opened = similarity.opened(cards)
         tracemalloc.start()
-        similarity.matrices(cards)
+        similarity.matrices(cards, opened)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0] < 20_000 * 8 * 8 * 3

@@ -2,18 +2,18 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from rrl.config.settings import HeadTraining
-from rrl.data.shots import first_of_each_class
+from rrl.config.settings import Constant, HeadTraining, Step
 from rrl.errors import UserError
-from rrl.heads.cached import Data
+from rrl.heads.cached import Data, join
 from rrl.heads.graphs import FusedSweep
-from rrl.heads.sgd import Selection, Setting, initial_head, train_heads, trainings
+from rrl.heads.picking import Selection
 from rrl.heads.sweep import GROUP, BatchNorm, Heads, Sweep, evaluate, logits
+from rrl.heads.training import Setting, initial_head, train_heads
+from rrl.selection import training_images
 from rrl.training.randomness import generator
 from rrl.training.schedule import learning_rates
 
@@ -80,7 +80,7 @@ def test_sweep_equals_training_one_by_one(
     sweep = kind(heads, decays, rates_of, momentum, nesterov, batch_norm)
     order = torch.Generator().manual_seed(2)
     batches = [part for _ in range(6) for part in torch.randperm(N, generator=order).split(B)]
-    rates = learning_rates({"name": "step", "milestones": [2, 4], "factor": 0.1}, 1.0, 6, len(batches) // 6)
+    rates = learning_rates(Step(name="step", milestones=[2, 4], factor=0.1), 1.0, 6, len(batches) // 6)
     for factor, chosen in zip(rates, batches, strict=True):
         sweep.step(x[chosen], y[chosen], factor if kind is Sweep else torch.tensor(factor))
     for number, (rate, decay) in enumerate(SETTINGS):
@@ -147,7 +147,7 @@ TRAINING = HeadTraining(
     batch_size=32,
     momentum=0.9,
     nesterov=True,
-    schedule={"name": "constant"},
+    schedule=Constant(name="constant"),
     seed=0,
 )
 HEAD = initial_head(C, D, seed=0)
@@ -197,20 +197,14 @@ def test_views_are_used_in_turn() -> None:
     assert two["heldout"].best != same["heldout"].best
 
 
-def test_shots_are_the_first_images_of_each_class() -> None:
-    labels = np.array([1, 0, 0, 1, 1, 0])
-    assert first_of_each_class(labels, 2).tolist() == [0, 1, 2, 3]
-    with pytest.raises(UserError, match="class 0: found 3 training images, shots needs 4"):
-        first_of_each_class(labels, 4)
-
-
-def test_paper_trains_on_val_too_and_shots_serve_both_rules() -> None:
+def test_paper_trains_on_val_too_where_there_are_no_shots() -> None:
     x, y = made_up(60)
     data = {"train": Data(x[None, :40], y[:40]), "val": Data(x[None, 40:], y[40:])}
-    (heldout, train), (paper, both) = trainings(data, "all")
-    assert (heldout, len(train.labels), paper, len(both.labels)) == (["heldout"], 40, ["paper"], 60)
-    ((rules, shots),) = trainings(data, 3)
-    assert (rules, len(shots.labels)) == (["heldout", "paper"], 3 * C)
+    assert training_images(data, "heldout", "all", join).features.tolist() == x[None, :40].tolist()
+    assert training_images(data, "paper", "all", join).features.tolist() == x[None].tolist()
+    for rule in ("heldout", "paper"):
+        few = training_images(data, rule, 3, join)
+        assert few.labels.tolist() == y[: 3 * C].tolist() and torch.equal(few.features, x[None, : 3 * C])
 
 
 def test_a_last_batch_of_one_image_is_refused() -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from rrl.data.datasets import open_part
 
 from benchmarks import views
 from rrl.config.settings import HeadTraining, PaddedCrop
-from rrl.data.demo import open_part
 from rrl.data.images import Split
-from rrl.heads.sgd import Setting
+from rrl.heads.training import Setting
 from rrl.networks.build import JointTrunk, build_trunk
 from tests.helpers.clones import CLONE
 
