@@ -35,7 +35,7 @@ def load_config(content: Mapping[str, Any], files: Sequence[Path]) -> Config:
     the schema accepts the config, and what tables, figures and claims show once what they are made of is right.
     """
     where = ", ".join(str(file) for file in files) or "config"
-    mistakes = [mistake for file in files for mistake in duplicate_keys(_parse(file)[0])]
+    mistakes = [mistake for file in files for mistake in _parse(file)[0]]
     plain = _plain(content, where, [MOST_VALUES])
     try:
         config = Config.model_validate(plain)
@@ -83,12 +83,13 @@ def duplicate_keys(node: yaml.Node | None) -> Iterator[str]:
             waiting += [(f"{place.removesuffix('.')}[{number}].", item) for number, item in enumerate(node.value)]
 
 
-def _parse(file: Path) -> tuple[yaml.Node | None, Any]:
-    """A YAML file as nodes, and as values. Raises UserError."""
+def _parse(file: Path) -> tuple[list[str], Any]:
+    """A line for each key that a YAML file gives twice, and its content. Raises UserError."""
     try:
-        text = file.read_text(encoding="utf-8")
-        node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        loader = yaml.SafeLoader(file.read_text(encoding="utf-8"))
+        node: yaml.Node | None = loader.get_single_node()
+        twice = list(duplicate_keys(node))  # before merge keys are resolved
+        content = loader.construct_document(node) if node else None
     except FileNotFoundError:
         raise UserError(f"{file}: missing; name the config of an experiment") from None
     except OSError as error:
@@ -101,7 +102,7 @@ def _parse(file: Path) -> tuple[yaml.Node | None, Any]:
         raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
     if isinstance(content, dict) and TEMPLATE in content:
         raise UserError(f"{file}: {TEMPLATE}: found; must not be in a config: Snakemake executes Python in such a file")
-    return node, content
+    return twice, content
 
 
 TOO_DEEP = f"values in values, too deep; must be at most {MOST_DEPTH} levels"
