@@ -47,6 +47,7 @@ from rrl.config.settings import (
     Schedule,
     settings,
 )
+from rrl.networks.formats import FORMATS
 
 
 class Strict(BaseModel):
@@ -186,7 +187,7 @@ class User(Strict):
     """Where the networks come from."""
     arch: Architecture
     """One of docs/networks.md."""
-    format: Literal["auto", "rrl", "swav", "vissl", "vit-npz", "torchvision"]
+    format: Literal[*FORMATS]  # type: ignore[valid-type]
     """Of the files; `auto`: found by looking into them."""
     files: Distinct[File]
     """One network each: `NAME-s0`, ..."""

@@ -40,6 +40,7 @@ from rrl.config.kinds import (
     said,
     solver,
 )
+from rrl.data.sources import DEMO, PAPER, names
 from rrl.errors import UserError
 
 Settings = TypeVar("Settings")
@@ -257,7 +258,7 @@ class Features:
 class PaperSource:
     """A data set of the paper, in its published layout below `data` (docs/paper.md)."""
 
-    dataset: Literal["imagenet", "inaturalist18", "cifar10", "cifar100"]
+    dataset: Literal[*names(PAPER)]  # type: ignore[valid-type]
     """Which one."""
     classes: Annotated[int, Field(ge=2, le=1_000_000_000, strict=True)]
     """How many it must have."""
@@ -271,7 +272,7 @@ class PaperSource:
 class DemoSource:
     """Classes of a small data set that is fetched if it is missing: the demo's."""
 
-    dataset: Literal["fashion-mnist", "mnist-5k"]
+    dataset: Literal[*names(DEMO)]  # type: ignore[valid-type]
     """Which one."""
     classes: Annotated[Distinct[Seed], Field(min_length=2)]
     """Labels in the data set; they become 0, 1, ... in this order."""

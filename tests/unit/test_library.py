@@ -27,8 +27,7 @@ def test_the_example_of_the_readme_runs() -> None:
 
 def test_features_are_those_of_the_workflow(tiny: Path) -> None:
     """The demo's network on the demo's images, extracted here and there (where they are kept as float16)."""
-    from rrl.data.transforms import PaddedCrop
-
+    from rrl.config.settings import PaddedCrop
     from rrl.data.images import load_split, normalise
 
     root = tiny / "results/tiny"

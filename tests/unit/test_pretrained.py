@@ -336,9 +336,9 @@ def test_every_published_model_of_timm_has_a_transform_or_a_message() -> None:
             continue
         found = transform(f"timm/{name}")
         assert (found.size, found.resize) == (height, math.floor(height / config["crop_pct"]))
-        assert (found.interpolation, found.mean, found.std) == tuple(
-            config[k] for k in ("interpolation", "mean", "std")
-        )
+        assert (found.interpolation, *found.mean, *found.std) == (
+            config["interpolation"], *config["mean"], *config["std"]
+        )  # fmt: skip
         kind = (found.size, found.resize, found.interpolation)
         if config["crop_mode"] == "center" and height <= 320 and kind not in checked:
             checked.add(kind)
