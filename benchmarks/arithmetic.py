@@ -24,7 +24,7 @@ from benchmarks.training import CASES, Batch, by_rrl, network_of, pretraining, s
 from rrl.arithmetic import NATIVE, PORTABLE, VARIABLES, has_avx2, variables
 from rrl.config.settings import Recipe
 from rrl.heads.training import initial_head
-from rrl.networks.build import Network, build_trunk
+from rrl.networks.trunks import Network, build_trunk
 from rrl.training.batches import epoch_batches
 from rrl.training.device import multiply_by_onednn, prepare
 

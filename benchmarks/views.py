@@ -40,7 +40,7 @@ from rrl.heads.cached import Data
 from rrl.heads.picking import all_logits
 from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.job import read_card, run
-from rrl.networks.build import JointTrunk, Trunk
+from rrl.networks.trunks import JointTrunk, Trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.stored_networks import load_trunk
 from rrl.selection import first_of_each_class

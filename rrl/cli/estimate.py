@@ -143,7 +143,7 @@ def counted(arch: str, size: int | None) -> tuple[int, int, int]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from rrl.networks.build import build_trunk, parameter_count
+    from rrl.networks.trunks import build_trunk, parameter_count
 
     try:
         with torch.device("meta"), torch.no_grad():

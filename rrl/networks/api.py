@@ -1,6 +1,6 @@
 """Networks without the workflow: build, convert, load.
 
-from rrl.networks.api import build, convert, load
+from rrl.networks import build, convert, load
 convert("checkpoint_run0.pth.tar", "erm-s0.safetensors", arch="resnet50", format="rrl")
 features = load("erm-s0.safetensors")(images)  # (B, 3, H, W) float32 -> (B, 2048) float32
 """
@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from rrl.errors import UserError
-from rrl.networks.build import Trunk, build_trunk
 from rrl.networks.imports import read_file
 from rrl.networks.stored_networks import restore, write
+from rrl.networks.trunks import Trunk, build_trunk
 
 
 def build(arch: str, *, image_size: int | None = None) -> Trunk:
@@ -52,7 +52,7 @@ def load(path: str | Path, *, image_size: int | None = None) -> Trunk:
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: damaged, or not a safetensors file ({error})") from None
     except (KeyError, ValueError):
-        raise UserError(f"{path}: not a network of this project; rrl.networks.api.convert makes one of it") from None
+        raise UserError(f"{path}: not a network of this project; rrl.networks.convert makes one of it") from None
     trunk = restore(tensors, arch, path, image_size)
     state = {key.removeprefix("head."): value for key, value in tensors.items() if key.startswith("head.")}
     if state:

@@ -11,10 +11,10 @@ from typing import Any
 
 from rrl.config.settings import CheckpointFile, LibraryModel, UserFile
 from rrl.errors import UserError
-from rrl.networks.build import parameter_count
 from rrl.networks.checkpoint_files import read_checkpoint
 from rrl.networks.checkpoints import check, planned_sha256
 from rrl.networks.shapes import Tensors, without_weights
+from rrl.networks.trunks import parameter_count
 from rrl.store.files import sha256_of_file
 
 PRETRAINED = "rrl.networks.pretrained:pretrained_trunk"  # imported for a library's networks only

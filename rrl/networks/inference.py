@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from rrl.networks.build import Trunk, parameter_count
+from rrl.networks.trunks import Trunk, parameter_count
 from rrl.training.device import on_device
 
 # Parameters times images from where the compiler saves more than it costs. CPU: half a minute for a resnet50, of 60 ms

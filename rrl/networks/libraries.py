@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from rrl.errors import UserError
 from rrl.networks.architectures import Architecture
-from rrl.networks.build import Trunk
+from rrl.networks.trunks import Trunk
 
 
 class LibraryTrunk(Trunk):

@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 
 from rrl.errors import UserError
 from rrl.networks.architectures import LIBRARIES, parse_architecture
-from rrl.networks.build import Trunk
 from rrl.networks.libraries import timm_trunk, torchvision_trunk
 from rrl.networks.shapes import expected_shapes, mistakes
+from rrl.networks.trunks import Trunk
 from rrl.store.files import space_for
 
 AUGMENTATION = {"scale": [0.08, 1.0], "flip": True}  # of training; not used where views is 1

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rrl.networks.architectures import Architecture
-from rrl.networks.build import Trunk
+from rrl.networks.trunks import Trunk
 
 
 class BasicBlock(nn.Module):

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from rrl.errors import UserError
 from rrl.networks.architectures import published
-from rrl.networks.build import Trunk, build_trunk
+from rrl.networks.trunks import Trunk, build_trunk
 
 Tensors = dict[str, Tensor]
 COUNTER = ".num_batches_tracked"

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from rrl.config.settings import Transform
 from rrl.errors import UserError
 from rrl.job import Card, Job
-from rrl.networks.build import Trunk, build_trunk, parameter_count
 from rrl.networks.network_file import read_network_file
+from rrl.networks.trunks import Trunk, build_trunk, parameter_count
 from rrl.store.files import canonical_json, complete, sha256_of_file
 
 

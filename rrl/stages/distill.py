@@ -31,9 +31,9 @@ from rrl.data.images import Split, load_split
 from rrl.data.reading import CPU, Pixels, read
 from rrl.errors import UserError
 from rrl.job import Card, begin, remake, run
-from rrl.networks.build import Network, build_trunk
 from rrl.networks.network_file import read_network_file
 from rrl.networks.stored_networks import save_network
+from rrl.networks.trunks import Network, build_trunk
 from rrl.store.features import to_dtype, views_of
 from rrl.store.read_features import read_split
 from rrl.training.batches import Share, whole

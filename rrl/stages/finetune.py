@@ -22,8 +22,8 @@ from rrl.config.settings import Transform
 from rrl.data.images import Split, join, load_split
 from rrl.errors import UserError
 from rrl.job import Card, Job, begin, run
-from rrl.networks.build import JointTrunk, Network
 from rrl.networks.stored_networks import load_trunk, save_network
+from rrl.networks.trunks import JointTrunk, Network
 from rrl.selection import SELECTED_ON, Best, training_images
 from rrl.store.logits import write_logits
 from rrl.store.members import SPLITS

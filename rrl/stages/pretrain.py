@@ -9,8 +9,8 @@ import torch
 
 from rrl.data.images import load_split
 from rrl.job import begin, run
-from rrl.networks.build import Network, build_trunk
 from rrl.networks.stored_networks import save_network
+from rrl.networks.trunks import Network, build_trunk
 from rrl.training.batches import epoch_batches
 from rrl.training.device import prepare
 from rrl.training.processes import become_torchrun, meet

@@ -13,8 +13,8 @@ from rrl.bars import Bar
 from rrl.config.settings import Transform
 from rrl.data.images import Split, load_split
 from rrl.job import begin, run
-from rrl.networks.build import Trunk, build_trunk
 from rrl.networks.stored_networks import save_network
+from rrl.networks.trunks import Trunk, build_trunk
 from rrl.training.batches import plain_batches
 from rrl.training.device import batches_on_device, prepare
 from rrl.training.randomness import stream

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from rrl.networks.api import build
+from rrl.networks import build
 from tests.helpers.clones import CLONE
 
 

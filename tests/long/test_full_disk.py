@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from rrl.data.targets import Target, write_index
 from rrl.errors import UserError
 from rrl.figures.drawing import save
-from rrl.networks.api import build, convert
+from rrl.networks import build, convert
 from rrl.store.features import create, finish, write_virtual
 from rrl.store.files import complete, write_json
 from rrl.store.logits import write_logits

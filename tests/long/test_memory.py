@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from rrl.networks.build import build_trunk
+from rrl.networks.trunks import build_trunk
 
 
 def test_memory_of_a_conversion(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_memory_of_a_conversion(tmp_path: Path) -> None:
     )
     size = (tmp_path / "w4.pth").stat().st_size
     code = (  # resource.getrusage would tell the memory of this process, where that was more
-        "import re, sys; from rrl.networks.api import convert; "
+        "import re, sys; from rrl.networks import convert; "
         "convert(sys.argv[1], sys.argv[2], arch='resnet50w4', format='swav'); "
         "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
     )

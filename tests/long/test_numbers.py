@@ -17,8 +17,8 @@ from rrl.errors import UserError
 from rrl.heads.cached import Data
 from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.job import Job
-from rrl.networks.build import Network, build_trunk
 from rrl.networks.stored_networks import save_network
+from rrl.networks.trunks import Network, build_trunk
 from rrl.stages.finetune import BestEpoch, Evaluation
 from rrl.store.record import entry
 from rrl.training.train import train

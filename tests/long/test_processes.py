@@ -28,7 +28,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 # argv[2], for argv[1].
 IN_DOUBLE = """
 import sys, torch
-from rrl.networks.build import Network, build_trunk
+from rrl.networks.trunks import Network, build_trunk
 from rrl.stages.distill import distillation
 from rrl.training.processes import leave, meet
 from rrl.config.settings import Recipe

@@ -11,8 +11,8 @@ import yaml
 import rrl.networks.checkpoints
 from rrl.arithmetic import NATIVE
 from rrl.config.load import load_config
-from rrl.plan import Plan
 from rrl.job import read_card
+from rrl.plan import Plan
 from rrl.training.device import prepare
 from tests.helpers.clones import duplicate
 from tests.helpers.smoke import CONFIG, MAINS, RESULTS, ran, smoke_inputs

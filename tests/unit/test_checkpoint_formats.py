@@ -18,10 +18,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from rrl.errors import UserError
-from rrl.networks.api import build, convert, load
+from rrl.networks import build, convert, load
 from rrl.networks.architectures import NAMED, parse_architecture
-from rrl.networks.build import parameter_count
 from rrl.networks.stored_networks import resize_position_embeddings
+from rrl.networks.trunks import parameter_count
 from tests.helpers.clones import CLONE
 from tests.helpers.models import (
     IMAGES,
@@ -390,7 +390,7 @@ def test_what_cannot_be_read_safely_is_refused(tmp_path: Path, state: Tensors, m
 
 def test_a_file_that_is_not_ours_is_not_loaded(tmp_path: Path, state: Tensors) -> None:
     save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "other.safetensors")
-    with pytest.raises(UserError, match="not a network of this project; rrl.networks.api.convert makes one"):
+    with pytest.raises(UserError, match="not a network of this project; rrl.networks.convert makes one"):
         load(tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="absent.safetensors: missing"):
         load(tmp_path / "absent.safetensors")

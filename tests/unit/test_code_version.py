@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from rrl.command import flags
+
 from rrl.store import code_version as versions
 from tests.helpers.clones import CLONE
 

@@ -19,9 +19,9 @@ from rrl.config.settings import PaddedCrop, Photographs, Recipe, Transform, pars
 from rrl.data.images import Split, load_split
 from rrl.errors import UserError
 from rrl.job import Card
-from rrl.networks.build import Network, build_trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.stored_networks import load_trunk
+from rrl.networks.trunks import Network, build_trunk
 from rrl.stages import extract
 from rrl.stages.distill import check_teachers, distillation, read_heads, teacher_logits, view_batches
 from rrl.store.features import views_of

@@ -18,8 +18,8 @@ from rrl.errors import UserError
 from rrl.heads.stage_one import averaged_head, stage_one
 from rrl.heads.sweep import Heads, logits
 from rrl.job import Card, read_card
-from rrl.networks.build import JointTrunk, Network, build_trunk
 from rrl.networks.stored_networks import load_trunk
+from rrl.networks.trunks import JointTrunk, Network, build_trunk
 from rrl.selection import training_images
 from rrl.stages.averaged_head import cross_entropy as cross_entropy_without_torch
 from rrl.stages.finetune import BestEpoch, Evaluation

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from rrl.networks import inference
-from rrl.networks.build import JointTrunk, Trunk, build_trunk, parameter_count
 from rrl.networks.inference import COMPILED_FROM, compiles, folded, for_inference
+from rrl.networks.trunks import JointTrunk, Trunk, build_trunk, parameter_count
 
 CPU = torch.device("cpu")
 

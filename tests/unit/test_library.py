@@ -12,7 +12,7 @@ from torch import nn
 from rrl.errors import UserError
 from rrl.job import read_card
 from rrl.library import concatenate, extract, probe
-from rrl.networks.api import load
+from rrl.networks import load
 from rrl.store.read_features import read_split
 from tests.helpers.clones import CLONE
 

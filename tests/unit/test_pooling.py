@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from rrl.networks.build import Network, build_trunk
+from rrl.networks.trunks import Network, build_trunk
 from rrl.training.pooling import AveragePool, average_without_races
 
 

@@ -26,7 +26,7 @@ from rrl.config.settings import HeadTraining, Recipe
 from rrl.heads import training as heads_training
 from rrl.heads.cached import Data
 from rrl.heads.training import Setting, initial_head, train_heads
-from rrl.networks.build import Network, build_trunk
+from rrl.networks.trunks import Network, build_trunk
 from rrl.plan import Plan
 from rrl.training.randomness import generator, shuffled
 from rrl.training.train import parameter_groups, train

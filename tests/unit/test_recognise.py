@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rrl.errors import UserError
-from rrl.networks.api import convert
+from rrl.networks import convert
 from rrl.networks.architectures import published
-from rrl.networks.build import build_trunk
 from rrl.networks.read_prefix import holds
 from rrl.networks.recognise import architecture_of
 from rrl.networks.shapes import expected_shapes, without_weights
+from rrl.networks.trunks import build_trunk
 from tests.helpers.models import Tensors, reshaped, spoilt_files, vissl_key, without
 
 CLASSIFIERS = torchvision.models.list_models(torchvision.models)

@@ -13,7 +13,7 @@ from torch.optim.sgd import sgd
 from rrl.config.settings import PaddedCrop, Recipe
 from rrl.data.images import Split
 from rrl.errors import UserError
-from rrl.networks.build import Network, build_trunk, parameter_count
+from rrl.networks.trunks import Network, build_trunk, parameter_count
 from rrl.stages.random_network import set_statistics
 from rrl.training import train as loop
 from rrl.training.batches import epoch_batches

@@ -22,7 +22,7 @@ from rrl.config.settings import LibraryModel, UserFile
 from rrl.data.photographs import network_input
 from rrl.errors import UserError
 from rrl.job import Card
-from rrl.networks.api import load
+from rrl.networks import load
 from rrl.networks.recognise import architecture_of
 from rrl.networks.stored_networks import load_trunk
 from rrl.store.files import sha256_of_file

@@ -14,7 +14,7 @@ from benchmarks import views
 from rrl.config.settings import HeadTraining, PaddedCrop
 from rrl.data.images import Split
 from rrl.heads.training import Setting
-from rrl.networks.build import JointTrunk, build_trunk
+from rrl.networks.trunks import JointTrunk, build_trunk
 from tests.helpers.clones import CLONE
 
 EPOCHS = 4

@@ -34,7 +34,7 @@ from rrl.config.load import load_plan, load_plans
 from rrl.errors import UserError
 from rrl.jobs import Planned, behind
 from rrl.networks.architectures import NAMED
-from rrl.networks.build import build_trunk, parameter_count
+from rrl.networks.trunks import build_trunk, parameter_count
 from rrl.plan import Plan
 from tests.helpers.clones import CLONE, copy_clone, planned_jobs
 

@@ -27,7 +27,7 @@ from rrl.config.load import load_config
 from rrl.data.image_sources import open_source
 from rrl.data.pictures import Unreadable, read_picture
 from rrl.errors import UserError
-from rrl.networks.api import build
+from rrl.networks import build
 from rrl.plan import Plan
 from rrl.store.files import sha256_of_file
 from tests.helpers.clones import CLONE, copy_clone, run_snakemake
