@@ -1,17 +1,15 @@
 """The report of an experiment: one HTML file with its figures, its tables, and a page for whatever is behind them.
 
-    python -m rrl.cli.report workflow/config/demo.yaml
-
 The file is {results}/report.html. It needs nothing but a browser, and no network. It can be made at any time: what is
-stale, missing or damaged is told, and its numbers are left out. The same results give the same bytes.
+stale, missing or damaged is named, and its numbers are left out. The same results give the same bytes.
 """
 
-import argparse
 import base64
 import hashlib
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +17,13 @@ from typing import Any
 import jinja2
 
 from rrl.cells import SELECTION_TEXT, column_label
-from rrl.cli.progress import CURRENT, to_run_text
+from rrl.cli.run import command_for
 from rrl.cli.show import short
+from rrl.cli.status import CURRENT, reasons_text
 from rrl.cli.why import card_path, roots
-from rrl.config.load import load_plan, run_command
+from rrl.config.load import load_plan
 from rrl.config.settings import Recipe, keyed, narrow
 from rrl.errors import UserError
-from rrl.job import run
 from rrl.jobs import Planned, behind
 from rrl.plan import Plan
 from rrl.report.contents import PRODUCTS, Artifacts, counts, described, table_rows
@@ -223,13 +221,16 @@ def page(config: Path, artifacts: Artifacts) -> str:
     front = Front(artifacts)
     tables = [front.table(name) for name in plan.config.tables]
     records = plan.collection().inputs
-    ends = [*map(plan.table, plan.config.tables), *map(plan.figure, plan.config.figures), plan.collection(), *records]
+    problems = list(front.problems())
+    stages: Counter[str] = Counter()
+    for stage, _, names in problems:
+        stages[stage] += len(names)
     text = config.read_text(encoding="utf-8")
     script = inline("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     contents = described(artifacts) | {
         "results": plan.config.results,
-        "snakemake": run_command(config),
+        "run": command_for("run", config),
         "cells": cells(plan, tables),
     }
     environment = jinja2.Environment(
@@ -245,8 +246,8 @@ def page(config: Path, artifacts: Artifacts) -> str:
         figures=[front.figure(name) for name in plan.config.figures],
         collection=front.product(plan.collection(), ""),
         records=counts(artifacts, records),
-        to_run=to_run_text(artifacts.progress.to_run(plan.jobs, ends)),
-        problems=list(front.problems()),
+        reasons=reasons_text(stages),
+        problems=problems,
         families=list(front.families()),
         targets=[(name, of.dataset, of.shots, front.target(name)) for name, of in plan.config.targets.items()],
         made=front.made(),
@@ -279,16 +280,15 @@ def cells(plan: Plan, tables: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m rrl.cli.report", description=__doc__.partition("\n")[0])
-    parser.add_argument("config", type=Path, help="config of the experiment, such as workflow/config/demo.yaml")
-    config = parser.parse_args(argv).config
+def write(config: Path) -> dict[str, Any]:
+    """Write the report. Returns what `rrl report --json` prints: its path, and how many artifacts are in each state."""
     artifacts = Artifacts(load_plan(config))
     path = Path(artifacts.results, "report.html")
     write_text(path, page(config, artifacts))
     states = counts(artifacts, [job for job in artifacts.plan.jobs if job.stage not in PRODUCTS])
-    print(f"{path}: {', '.join(f'{count:,} {state}' for state, count in sorted(states.items()))} artifacts")
+    return {"report": str(path), "artifacts": dict(sorted(states.items()))}
 
 
-if __name__ == "__main__":
-    run(main)
+def lines(content: dict[str, Any]) -> Iterator[str]:
+    states = ", ".join(f"{count:,} {state}" for state, count in content["artifacts"].items())
+    yield f"{content['report']}: {states} artifacts"
