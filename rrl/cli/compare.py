@@ -15,8 +15,8 @@ from typing import Any
 from rrl.bars import Bar
 from rrl.caveats import VAL
 from rrl.cli.compare_config import ALL, BEST, NETWORK_KEYS, TABLE, Compared, write_config
-from rrl.cli.compare_records import compare_records
 from rrl.cli.run import CLONE, command_for
+from rrl.differences import compare_records
 from rrl.errors import UserError
 from rrl.statistics import interval
 from rrl.job import Card, read_card

@@ -26,16 +26,13 @@ def fetch_all(names: Sequence[str], data_root: Path, folder: Path) -> Iterator[t
     networks = checkpoints()
     files = {file for checkpoint in networks.values() for file in checkpoint.files}
     known = [*datasets(DEMO), *networks]
-    chosen: dict[str, None] = {}
+    chosen: dict[str, None] = {}  # data sets and files, each once
     for name in names:
         matching = [name] if name in files else [one for one in known if fnmatchcase(one, name)]
         if not matching:
             raise UserError(f"NAME: found {name!r}; {one_of(name, sorted(files) if '/' in name else known)}")
-        chosen |= dict.fromkeys(matching)
+        for one in matching:
+            chosen |= dict.fromkeys(networks[one].files if one in networks else [one])
+    pins = yaml.safe_load(PINS.read_text(encoding="utf-8"))["data"]
     for name in chosen:
-        if name in SOURCES:
-            pins = yaml.safe_load(PINS.read_text(encoding="utf-8"))
-            yield name, fetch(name, pins["data"][name], data_root)
-        else:
-            for file in [name] if name in files else networks[name].files:
-                yield file, download(file, folder)
+        yield name, fetch(name, pins[name], data_root) if name in pins else download(name, folder)

@@ -16,7 +16,7 @@ def digests(path: str, data_root: Path) -> dict[str, str]:
         if file.suffix not in ARRAYS:
             return result
     elif not path.startswith(LIBRARY) and not file.exists():
-        raise UserError(f"{file}: missing; must be {KINDS}; or the file of a network, with any name")
+        raise UserError(f"{file}: missing; it must be {KINDS}; or the file of a network, with any name")
     try:
         return result | {"fingerprint": open_source(path, data_root).fingerprint}
     except UserError:

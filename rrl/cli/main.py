@@ -18,15 +18,23 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 class Commands(click.Group):
     """A mistake of the user, or what the operating system refuses, ends in an error message, never in a traceback."""
 
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)  # not by the alphabet
+
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
         except UserError as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(printable(str(error))) from None
         except BrokenPipeError:
             raise  # click itself ends quietly then
         except OSError as error:
-            raise click.ClickException(in_words(error)) from None
+            raise click.ClickException(printable(in_words(error))) from None
+
+
+def printable(text: str) -> str:
+    """Text that no terminal obeys, whatever letters the name of a file has."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
 
 
 def config_argument(default: str | None = "config.yaml") -> Callable[[Any], Any]:
@@ -49,7 +57,7 @@ def main() -> None:
 @main.command(short_help="Run an experiment.")
 @config_argument(None)
 @click.argument("targets", metavar="[TARGET]... [-- OPTION...]", nargs=-1)
-@click.option("--cores", type=click.IntRange(min=1), help="Jobs at once.  [default: all cores]")
+@click.option("--cores", type=click.IntRange(min=1), metavar="N", help="Jobs at once.  [default: all cores]")
 @click.option("--dry-run", "-n", is_flag=True, help="List the jobs, run none.")
 @click.option("--profile", metavar="FOLDER", help="Profile of Snakemake, such as slurm.")
 @click.option("--json", "as_json", is_flag=True, help="Print what `rrl status --json` does when the run has ended.")
@@ -158,7 +166,7 @@ def show(path: Path, row: str | None, column: str | None, selection: str | None,
 )
 @click.option("--leave-out", is_flag=True, help="Leave out and list images that cannot be used, instead of stopping.")
 @click.option("--data-root", type=FILE, default="data", show_default=True, help="Folder of torchvision's data sets.")
-@click.option("--cores", type=click.IntRange(min=1), help="Jobs at once.  [default: all cores]")
+@click.option("--cores", type=click.IntRange(min=1), metavar="N", help="Jobs at once.  [default: all cores]")
 @JSON
 def compare(
     networks: tuple[str, ...],
@@ -195,13 +203,12 @@ def compare_records(first: Path, others: tuple[Path, ...], as_json: bool) -> Non
 
     With several OTHERS the difference to the mean of their accuracies, and an interval from resampled images.
     """
-    from rrl.cli import compare_records as comparison
+    from rrl.cli.compare_records import lines
     from rrl.cli.show import card_of
+    from rrl.differences import compare_records as compared
 
     card, cards = card_of(first), [card_of(path) for path in others]
-    show_result(
-        as_json, comparison.compare_records(card, cards), lambda entries: comparison.lines(card, cards, entries)
-    )
+    show_result(as_json, compared(card, cards), lambda entries: lines(card, cards, entries))
 
 
 @main.command(short_help="Download data sets and published networks.")
@@ -273,8 +280,4 @@ def fingerprint(path: str, data_root: Path, as_json: bool) -> None:
     digest of a file, whatever its name. Both for an .npz or .h5 file of images and labels."""
     from rrl.cli.fingerprint import digests
 
-    show_result(as_json, digests(path, data_root), lambda found: [f"{key}: {text}" for key, text in found.items()])
-
-
-if __name__ == "__main__":
-    main()
+    show_result(as_json, digests(path, data_root), lambda entries: [f"{key}: {text}" for key, text in entries.items()])

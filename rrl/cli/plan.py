@@ -118,7 +118,7 @@ class Target:
         return int(settings["epochs"]) * (steps * min(settings["batch_size"], count) if steps else count)
 
 
-def cost(job: Planned, plan: Plan) -> Cost:
+def job_cost(job: Planned, plan: Plan) -> Cost:
     try:
         kept = "arch" in job.settings or (job.stage == "finetune" and Path(job.artifact).name in plan.kept)
         weights = 4 * sum(trunk_facts(arch)[1] for arch in trunks(job)) if kept else 0
@@ -173,7 +173,7 @@ def totals(plan: Plan, missing: bool = False) -> dict[str, dict[str, Any]]:
     parts |= {"all figures": behind(map(plan.figure, plan.config.figures))} if plan.config.figures else {}
     parts |= {"in all": plan.jobs}
     left = {job.artifact: job for job in plan.jobs if not missing or reason(plan.config.results, job)}
-    costs = {artifact: cost(job, plan) for artifact, job in left.items()}
+    costs = {artifact: job_cost(job, plan) for artifact, job in left.items()}
     sums: dict[str, dict[str, Any]] = {}
     for part, jobs in parts.items():  # a run of fine-tuning and the network that it keeps, of one name, are one job
         named = {Path(job.artifact).name if job.stage == "finetune" else job.artifact: job.artifact for job in jobs}

@@ -106,13 +106,19 @@ def files(results: str, job: Planned) -> list[Path]:
     return [path for path in paths if path.exists()]
 
 
+def by_reason(reasons: Iterable[tuple[Planned, str]]) -> dict[tuple[str, str], list[str]]:
+    """(stage, reason) -> artifacts."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for job, text in reasons:
+        grouped.setdefault((job.stage, text), []).append(job.artifact)
+    return grouped
+
+
 def why(config: Path) -> dict[str, Any]:
     """What `rrl why --json` prints."""
     plan = load_plan(config)
-    by_reason: dict[tuple[str, str], list[str]] = {}
-    for job, why in roots(plan.config.results, plan.jobs):
-        by_reason.setdefault((job.stage, why), []).append(job.artifact)
-    reasons = [{"stage": stage, "reason": why, "artifacts": names} for (stage, why), names in by_reason.items()]
+    grouped = by_reason(roots(plan.config.results, plan.jobs))
+    reasons = [{"stage": stage, "reason": text, "artifacts": names} for (stage, text), names in grouped.items()]
     return {"config": str(config), "artifacts": len(plan.jobs), "reasons": reasons}
 
 

@@ -74,7 +74,7 @@ def opened(chromium: Browser, path: Path, address: str = "", **options: Any) -> 
 
 @pytest.fixture(scope="module")
 def report(tiny: Path) -> Iterator[Path]:
-    command = [sys.executable, "-m", "rrl.cli.report", CONFIG]
+    command = [sys.executable, "-m", "rrl.cli", "report", CONFIG]
     result = subprocess.run(command, cwd=tiny, capture_output=True, text=True, check=True)
     assert re.fullmatch(r"results/tiny/report\.html: \d+ current artifacts\n", result.stdout)
     path = tiny / "results/tiny/report.html"
@@ -122,7 +122,7 @@ def contents(path: Path) -> dict[str, Any]:
 def test_the_same_results_give_the_same_bytes(tiny: Path, report: Path) -> None:
     before = report.read_bytes()
     environment = os.environ | {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
-    subprocess.run([sys.executable, "-m", "rrl.cli.report", CONFIG], cwd=tiny, env=environment, check=True)
+    subprocess.run([sys.executable, "-m", "rrl.cli", "report", CONFIG], cwd=tiny, env=environment, check=True)
     assert report.read_bytes() == before
     assert planned_jobs(tiny) == {}
 
@@ -207,7 +207,7 @@ def test_a_record_leads_to_everything_behind_it(chromium: Browser, tiny: Path, r
         assert "cells of tables" in text
         commands = page.locator("#page pre.command").inner_text().splitlines()
     executables = {
-        "rrl": [sys.executable, "-m", "rrl.cli.main"],
+        "rrl": [sys.executable, "-m", "rrl.cli"],
         "snakemake": [sys.executable, "-m", "snakemake", "--dry-run"],
     }
     for command in commands:
@@ -566,7 +566,7 @@ def test_the_papers_values_stand_beside_ours(chromium: Browser, tmp_path: Path) 
 
 
 def test_a_mistake_ends_in_a_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "rrl.cli.report", str(tmp_path / "none.yaml")]
+    command = [sys.executable, "-m", "rrl.cli", "report", str(tmp_path / "none.yaml")]
     result = subprocess.run(command, cwd=CLONE, capture_output=True, text=True)
     assert (
         result.returncode == 1
@@ -593,7 +593,7 @@ def test_snakemakes_own_report(chromium: Browser, tiny: Path, tmp_path: Path) ->
 
 def test_a_caption_of_a_figure_that_changed_is_not_shown_with_the_old_picture(tiny: Path, report: Path) -> None:
     with edited(tiny / CONFIG, "caption: The tiny experiment", "caption: The tiniest experiment"):
-        subprocess.run([sys.executable, "-m", "rrl.cli.report", CONFIG], cwd=tiny, check=True)
+        subprocess.run([sys.executable, "-m", "rrl.cli", "report", CONFIG], cwd=tiny, check=True)
         text = report.read_text()
-    subprocess.run([sys.executable, "-m", "rrl.cli.report", CONFIG], cwd=tiny, check=True)
+    subprocess.run([sys.executable, "-m", "rrl.cli", "report", CONFIG], cwd=tiny, check=True)
     assert "<figure>" not in text and "stale: layout.caption: " in text and "<figure>" in report.read_text()
