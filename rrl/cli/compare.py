@@ -18,8 +18,8 @@ from rrl.cli.compare_config import ALL, BEST, NETWORK_KEYS, TABLE, Compared, wri
 from rrl.cli.run import CLONE, command_for
 from rrl.differences import compare_records
 from rrl.errors import UserError
-from rrl.statistics import interval
 from rrl.job import Card, read_card
+from rrl.statistics import interval
 
 STEPS_DONE = re.compile(r"(\d+) of (\d+) steps")  # as Snakemake prints it
 

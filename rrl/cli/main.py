@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from rrl.job import in_words
 from rrl.errors import UserError
+from rrl.job import in_words
 
 FILE = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

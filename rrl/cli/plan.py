@@ -4,15 +4,17 @@ import itertools
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
 
 from rrl.cli.text import bytes_text, counted, markdown, number_text
 from rrl.cli.why import card_path, reason
 from rrl.config.load import load_plans
+from rrl.config.settings import DemoSource, LbfgsProbe
 from rrl.data.sources import DATASETS
+from rrl.job import read_card
 from rrl.jobs import Planned, behind
 from rrl.plan import Plan
-from rrl.job import read_card
 from rrl.store.members import SPLITS, parse_member
 from rrl.store.record import SELECTED_ON
 
@@ -21,7 +23,7 @@ TRAINING = 3  # a forward and a backward pass, in forward passes
 HOUR, START = 3600, 2.0  # seconds
 READING = {"imagenet": 5e-3, "inaturalist18": 5e-3, "images": 5e-3, "cifar10": 1e-3, "cifar100": 1e-3}  # seconds
 TEST_PER_CLASS = {"fashion-mnist": 1000, "mnist-5k": 500}  # of mnist-5k, images for all splits
-FREE = ("target", "paper_target", "image_target", "similarity", "collect", "table", "figure")
+FREE = ("target", "similarity", "collect", "table", "figure")
 ASSUMED = (
     "GPU: one A100 in bf16 at 20 % of 312 TFLOP/s. The stages compute in float32: expect three times as much or more.",
     "A training step costs three forward passes; files are read and written at no cost.",
@@ -64,44 +66,40 @@ def trunk_facts(arch: str, size: int = 224) -> tuple[int, int, int]:
     return counter.get_total_flops() // 2, parameter_count(trunk), trunk.feature_dim
 
 
-def trunks(job: Planned) -> list[str]:
-    """Architectures of a network, or of the networks that a job passes images through."""
-    networks = [source for source in job.inputs if source.artifact.startswith("networks/")]
-    return [job.settings["arch"]] if "arch" in job.settings else [arch for one in networks for arch in trunks(one)]
-
-
 def dim_of(job: Planned) -> int:
     """Number of features of a network on a target, or of a representation. Raises NotKnown."""
     if job.stage == "extract":
-        return sum(trunk_facts(arch)[2] for arch in trunks(job))
-    parts = zip((parse_member(member).columns for member in job.settings["members"]), job.inputs, strict=True)
+        return sum(trunk_facts(arch)[2] for arch in job.architectures)
+    parts = zip((parse_member(member).columns for member in job.settings.members), job.inputs, strict=True)
     return sum(columns[1] - columns[0] if columns else dim_of(features) for columns, features in parts)
 
 
 def fits(job: Planned) -> list[tuple[Any, str]]:
     """Number of shots and selection rule of all that is trained or averaged for a record."""
-    if isinstance(job.settings.get("shots"), list):
-        return list(itertools.product(job.settings["shots"], ["heldout", "paper"][: 1 + (job.stage != "best_subset")]))
-    starts = job.settings.get("stage_one") or [source.settings for source in job.inputs if job.stage == "merge"]
-    starts = starts or [job.settings] * (job.stage == "finetune")
-    return fits(job.inputs[0]) if job.stage == "ensemble" else [(one["shots"], one["selection"]) for one in starts]
+    if job.stage == "probe":
+        rules = ["heldout"] if job.settings.solver == "best_subset" else ["heldout", "paper"]
+        return list(itertools.product(job.settings.shots, rules))
+    if job.stage == "ensemble":
+        return fits(job.inputs[0])
+    starts = [source.settings for source in job.inputs] if job.stage == "merge" else [job.settings]
+    return [(start.shots, start.selection) for start in getattr(job.settings, "stage_one", starts)]
 
 
 class Target:
     """Images and classes of a job's target, from the plan or else from the target's card. Raises NotKnown."""
 
     def __init__(self, job: Planned, results: str):
-        while not job.artifact.startswith("targets/"):
+        while job.stage != "target":
             job = job.inputs[0]
-        settings, self.dataset = job.settings, job.settings.get("dataset", "images")
-        classes: Any = settings.get("classes")
-        if job.stage == "target":
-            train, val = settings["train_per_class"], settings["val_per_class"]
-            test = TEST_PER_CLASS[self.dataset] - (train + val if self.dataset == "mnist-5k" else 0)
-            sizes = [len(classes) * per_class for per_class in (train, val, test)]
-        elif job.stage == "paper_target" and classes == CLASSES[self.dataset]:
-            train, test = (PUBLISHED[self.dataset, part][0] for part in ("train", "test"))
-            val = round(settings["val_fraction"] * train)
+        source = job.settings.source
+        self.dataset, classes = source.dataset, cast(Any, getattr(source, "classes", None))
+        if isinstance(source, DemoSource):
+            test = TEST_PER_CLASS[source.dataset]
+            test -= source.train_per_class + source.val_per_class if source.dataset == "mnist-5k" else 0
+            sizes = [len(source.classes) * count for count in (source.train_per_class, source.val_per_class, test)]
+        elif classes and classes == DATASETS[self.dataset].classes:
+            train, test = (DATASETS[self.dataset].published[part][0] for part in ("train", "test"))
+            val = round(source.val_fraction * train)
             sizes = [train - val, val, test]
         elif reason(results, job):
             raise NotKnown(job.artifact)
@@ -111,60 +109,67 @@ class Target:
         self.classes = len(classes) if isinstance(classes, list) else int(classes)
         self.train, self.val, self.test = sizes
 
-    def seen(self, settings: dict[str, Any], shots: Any, rule: str) -> int:
-        """Images that a training passes through a network or a head."""
-        every = self.train + self.val * (rule == "paper")
-        count, steps = every if shots == "all" else shots * self.classes, settings.get("steps_per_epoch", 0)
-        return int(settings["epochs"]) * (steps * min(settings["batch_size"], count) if steps else count)
+    def seen(self, training: Any, shots: Any, rule: str, steps: int = 0) -> int:
+        """Images that a training passes through a network or a head. steps : batches per epoch, 0 for one pass."""
+        count = self.train + self.val * (rule == "paper") if shots == "all" else shots * self.classes
+        return int(training.epochs) * (steps * min(training.batch_size, count) if steps else count)
 
 
 def job_cost(job: Planned, plan: Plan) -> Cost:
     try:
-        kept = "arch" in job.settings or (job.stage == "finetune" and Path(job.artifact).name in plan.kept)
-        weights = 4 * sum(trunk_facts(arch)[1] for arch in trunks(job)) if kept else 0
+        kept = job.artifact.startswith("networks/") or (job.stage == "finetune" and job.artifact[10:] in plan.kept)
+        facts = [trunk_facts(arch) for arch in job.architectures] if kept else []
         if job.stage in FREE or not job.inputs:
-            return Cost(cpu_hours=START / HOUR, networks=weights)
+            return Cost(cpu_hours=START / HOUR, networks=4 * sum(parameters for _, parameters, _ in facts))
         target = Target(job, plan.config.results)
-        if kept and job.stage in ("pretrain", "finetune"):
-            weights += 4 * target.classes * (1 + sum(trunk_facts(arch)[2] for arch in trunks(job)))
-        views = job.settings.get("views", 1)  # of train and val; val and test are also seen as they are
-        rows = views * target.train + (views + (views > 1)) * target.val + target.test
-        flops, read = _passes(job, target, rows) if "transform" in job.settings else (_heads(job, target), 0)
-        features = 8 * (target.train + target.val + target.test) if job.stage in ("extract", "represent") else 0
-        features += rows * dim_of(job) * int(job.settings["dtype"][5:]) // 8 if job.stage == "extract" else 0
+        classes = target.classes if job.stage in ("pretrain", "finetune") else 0  # of the head that is kept, too
+        weights = 4 * sum([parameters + dim * classes for _, parameters, dim in facts] + [classes] * kept)
+        flops, read, features = _heads(job, target), 0, 0
+        if hasattr(job.settings, "transform"):
+            trained, evaluated = _images(job, target)
+            size = getattr(job.settings.transform, "size", 28)  # pixels; 28 where images are not resized
+            forward = 2 * sum(trunk_facts(arch, size)[0] for arch in job.architectures)
+            flops, read = forward * (TRAINING * trained + evaluated), trained + evaluated
+        if job.stage in ("extract", "represent"):
+            features = 8 * (target.train + target.val + target.test)  # labels
+        if job.stage == "extract":
+            features += read * dim_of(job) * (4 if job.settings.features.dtype == "float32" else 2)
         record = job.artifact.startswith("records/") or job.stage == "finetune"
         logits = (target.val + target.test) * (4 * target.classes * len(set(fits(job))) + 8) if record else 0
-        seconds = START + READING.get(target.dataset, 0.0) * read
-        return Cost(flops / SPEED / HOUR, seconds / HOUR, features, weights, logits)
+        hours = (START + READING.get(target.dataset, 0.0) * read) / HOUR
+        return Cost(flops / SPEED / HOUR, hours, features, weights, logits)
     except NotKnown:
         return Cost(cpu_hours=START / HOUR, unknown=1)
 
 
-def _passes(job: Planned, target: Target, rows: int) -> tuple[float, int]:
-    """Floating-point operations of passing images through networks, and how many images that are."""
-    settings, trained, evaluated = job.settings, 0, rows if job.stage == "extract" else target.train
+def _images(job: Planned, target: Target) -> tuple[int, int]:
+    """Images that a job passes through networks: forward and backward, and only forward."""
+    settings = job.settings
     if job.stage in ("pretrain", "distill"):
-        trained, evaluated = target.seen(settings, "all", "heldout"), 0
-    elif job.stage == "finetune":
-        trained = target.seen(settings, settings["shots"], settings["selection"])
-        epochs, picked_on = settings["epochs"], getattr(target, SELECTED_ON[settings["selection"]])
-        evaluated = epochs * picked_on + target.val + target.test
-    forward = 2 * sum(trunk_facts(arch, settings["transform"].get("size", 28))[0] for arch in trunks(job))
-    return forward * (TRAINING * trained + evaluated), trained + evaluated
+        return target.seen(settings.recipe, "all", "heldout"), 0
+    if job.stage == "finetune":
+        picked_on = getattr(target, SELECTED_ON[settings.selection])
+        trained = target.seen(settings.recipe, settings.shots, settings.selection, settings.steps_per_epoch)
+        return trained, settings.recipe.epochs * picked_on + target.val + target.test
+    views = settings.features.views if job.stage == "extract" else 1  # and val as it is
+    every = views * target.train + (views + (views > 1)) * target.val + target.test
+    return 0, every if job.stage == "extract" else target.train
 
 
 def _heads(job: Planned, target: Target) -> float:
     """Floating-point operations of training linear heads on cached features."""
-    if job.stage not in ("probe", "best_subset", "lbfgs_probe", "two_stage"):
+    if job.stage not in ("probe", "two_stage"):
         return 0.0
-    settings, members, dim = job.settings, len(job.inputs[0].inputs), dim_of(job.inputs[0])
-    if job.stage == "best_subset":  # of each size, a set for every member that is left
-        dim = dim * (members + 1) * (members + 2) // 6
-    if job.stage == "lbfgs_probe":  # as if every weight decay took all iterations
-        settings = settings | {"epochs": settings["iterations"] * job.inputs[0].inputs[0].settings["views"]}
-    heads = len(settings.get("learning_rates", [0])) * len(settings.get("weight_decays", [0]))
-    images = sum(TRAINING * target.seen(settings, *fit) for fit in fits(job))
-    return 2.0 * dim * target.classes * heads * images
+    training = job.settings.probe if job.stage == "probe" else job.settings.heads
+    members, dim = len(job.inputs[0].inputs), dim_of(job.inputs[0])
+    heads = float(len(getattr(training, "learning_rates", [0])) * len(getattr(training, "weight_decays", [0])))
+    if getattr(job.settings, "solver", "") == "best_subset":  # of each size, a set for every member that is left
+        heads *= (members + 1) * (members + 2) / 6
+    if isinstance(training, LbfgsProbe):  # as if every weight decay took all iterations
+        views = job.inputs[0].inputs[0].settings.features.views
+        training = SimpleNamespace(epochs=views * training.iterations, steps_per_epoch=0)
+    images = sum(target.seen(training, *fit, training.steps_per_epoch) for fit in fits(job))
+    return 2.0 * dim * target.classes * heads * TRAINING * images
 
 
 def totals(plan: Plan, missing: bool = False) -> dict[str, dict[str, Any]]:
@@ -186,7 +191,8 @@ def estimate(path: Path, missing: bool) -> dict[str, Any]:
     """What `rrl plan --json` prints; bytes and hours."""
     plans = load_plans(path)
     first = next(iter(plans.values()))
-    files = {job.settings["file"] for job in first.jobs if job.stage == "convert"}
+    sources = [job.settings.source for job in first.jobs if job.stage == "import_network"]
+    files = {source.file for source in sources if source.origin == "download"}
     grids = {grid: totals(plan, missing) for grid, plan in plans.items()}
     features = f"Features are kept as {first.config.features.dtype}, of {counted(first.config.features.views, 'view')}."
     return {"config": str(path), "grids": grids, "downloads": len(files), "assumptions": [*ASSUMED, features]}

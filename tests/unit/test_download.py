@@ -358,8 +358,8 @@ def test_a_file_of_the_same_name_of_another_network_is_no_variant(
 
 
 def test_unknown_names(registry: dict[str, Checkpoint]) -> None:
-    with pytest.raises(UserError, match="NETWORK: found 'onne'; did you mean one\\? must be one of: one, runs"):
-        main(["onne"])
+    with pytest.raises(UserError, match="NAME: found 'onne'; did you mean one\\? must be one of: "):
+        list(fetch_all(["onne"], Path("data"), Path("checkpoints")))
     with pytest.raises(UserError, match=f"--file: found 'kind/on.pth.tar'; did you mean {FILE}\\?"):
         download("kind/on.pth.tar", Path("checkpoints"))
 

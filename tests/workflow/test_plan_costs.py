@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import yaml
 from rrl.cli.plan import HOUR, SPEED, START, Cost, NotKnown, estimate, job_cost, lines, totals, trunk_facts
 from rrl.cli.text import markdown
 from rrl.config.load import load_plan, load_plans
+from rrl.config.settings import ImageSource, LibraryModel, PaperSource
 from rrl.errors import UserError
 from rrl.jobs import Planned, behind
+from rrl.jobs.networks import ImportNetwork, Target
 from rrl.plan import Plan
 from tests.helpers.clones import CLONE, copy_clone, planned_jobs
 
@@ -66,9 +69,8 @@ def hours(flops: float) -> float:
     return flops / SPEED / HOUR
 
 
-def imagenet(**changed: Any) -> Planned:
-    settings = {"dataset": "imagenet", "classes": 1000, "val_fraction": 0.02, "split_seed": 0}
-    return Planned("paper_target", "targets/imagenet", settings | changed)
+def imagenet(classes: int = 1000) -> Planned:
+    return Planned("target", "targets/imagenet", Target(source=PaperSource("imagenet", classes, 0.02, 0), pins={}))
 
 
 def test_features_of_a_resnet50_on_imagenet(plans: dict[str, Plan]) -> None:
@@ -83,8 +85,8 @@ def test_features_of_a_resnet50_on_imagenet(plans: dict[str, Plan]) -> None:
 
 def test_views_cost_passes_over_train_and_val(plans: dict[str, Plan]) -> None:
     job = plans["recommended"].features("cifar10", "erm-s0")
-    more = Planned("extract", job.artifact, job.settings | {"views": 3, "dtype": "float32"}, job.inputs)
-    cost = job_cost(more, plans["recommended"])
+    kept = replace(job.settings.features, views=3, dtype="float32")
+    cost = job_cost(replace(job, settings=replace(job.settings, features=kept)), plans["recommended"])
     rows = 3 * 45_000 + (1 + 3) * 5_000 + 10_000
     assert cost.gpu_hours == pytest.approx(hours(rows * 2 * RESNET50))
     assert cost.features == rows * 4 * 2048 + 60_000 * 8
@@ -159,22 +161,23 @@ def test_trainings_of_the_claims() -> None:
 def test_a_search_for_the_best_subset_tries_every_member_at_every_size() -> None:
     plan = load_plan(TINY)
     probe = plan.record("fashion-source", "cat2", "linear_probe")
-    search = Planned("best_subset", probe.artifact, probe.settings, probe.inputs)
+    search = replace(probe, settings=replace(probe.settings, solver="best_subset"))
     columns = 2 * 32 + 64  # each of two, then both
     assert job_cost(search, plan).gpu_hours == pytest.approx(hours(2 * columns * 5 * 2 * 3 * 2 * 500))
 
 
 def test_what_is_not_known_is_counted(plans: dict[str, Plan]) -> None:
     plan = plans["recommended"]
-    images = Planned("image_target", "targets/birds", {"source": "birds"})
-    network = Planned("library_network", "networks/a-s0", {"arch": "timm/resnet18", "seed": 0})
-    settings = {"transform": {"size": 224}, "views": 1, "dtype": "float16"}
+    job = plan.features("imagenet", "erm-s0")
+    source = ImageSource("images", "birds", "0" * 16, "stop", 0.1, 0.1, 0)
+    birds = Planned("target", "targets/birds", Target(source=source, pins={}))
+    network = Planned(
+        "import_network", "networks/a-s0", ImportNetwork(source=LibraryModel("library", "timm/resnet18", 0))
+    )
     unknown = Cost(cpu_hours=START / 3600, unknown=1)
-    assert job_cost(Planned("extract", "features/birds/a-s0", settings, (images, network)), plan) == unknown
-    miniature = Planned("extract", "features/imagenet/a-s0", settings, (imagenet(classes=10), network))
-    assert job_cost(miniature, plan) == unknown
-    known = Planned("extract", "features/imagenet/a-s0", settings, (imagenet(), network))
-    assert job_cost(known, plan).features == 1_331_167 * (2 * 512 + 8)
+    for target in (birds, imagenet(classes=10)):
+        assert job_cost(replace(job, inputs=(target, network)), plan) == unknown
+    assert job_cost(replace(job, inputs=(imagenet(), network)), plan).features == 1_331_167 * (2 * 512 + 8)
     sums = {"in all": {"jobs": 1} | unknown._asdict()}
     table = "\n".join(lines({"config": "x", "grids": {"own": sums}, "downloads": 0, "assumptions": []}))
     assert "| in all |    1 |     0 + ? | < 0.01 + ? |" in table
