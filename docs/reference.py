@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import TypeAdapter
 
 from docs.published import checkpoints_page
 from rrl.cli.main import main as rrl
+from rrl.config import schema, settings
 from rrl.config.kinds import MOST_CHARACTERS
 from rrl.config.schema import Config
 
@@ -20,6 +22,19 @@ DOCS = Path(__file__).parent
 CLONE = DOCS.parent
 SCHEMA = Config.model_json_schema()
 MODELS: dict[str, dict[str, Any]] = SCHEMA["$defs"]
+
+
+def _describe_inherited() -> None:
+    """Descriptions of inherited fields, which pydantic leaves out: it reads the docstrings of a class's own fields."""
+    for name, model in MODELS.items():
+        kind = vars(schema).get(name) or vars(settings)[name]
+        for base in [base for base in kind.__mro__[1:] if hasattr(base, "__dataclass_fields__")]:
+            for key, field in TypeAdapter[Any](base).json_schema()["properties"].items():
+                if "description" in field:
+                    model["properties"][key].setdefault("description", field["description"])
+
+
+_describe_inherited()
 CONFIG = f"""\
 # Keys of a config
 
