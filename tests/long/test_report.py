@@ -18,7 +18,7 @@ import yaml
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from rrl.cells import column_label, label
-from rrl.cli.report import main
+from rrl.cli.report import write
 from rrl.cli.show import cell as shown_by_rrl_show
 from rrl.config.load import load_plan
 from rrl.job import _checksum, read_card
@@ -97,7 +97,7 @@ def remade(tiny: Path, folder: Path, change: Any = lambda content, results: None
     (folder / "config.yaml").write_text(f"# <b>Tiny</b> & so on.\n{yaml.safe_dump(content, allow_unicode=True)}")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        main(["config.yaml"])
+        write(Path("config.yaml"))
     return results / "report.html"
 
 
@@ -206,13 +206,12 @@ def test_a_record_leads_to_everything_behind_it(chromium: Browser, tiny: Path, r
         assert run["finished"] in text and run["host"] in text and run["libraries"]["torch"] in text
         assert "cells of tables" in text
         commands = page.locator("#page pre.command").inner_text().splitlines()
-    executables = {
-        "rrl": [sys.executable, "-m", "rrl.cli"],
-        "snakemake": [sys.executable, "-m", "snakemake", "--dry-run"],
-    }
     for command in commands:
         program, *words = command.split()
-        result = subprocess.run([*executables[program], *words], cwd=tiny, capture_output=True, text=True)
+        assert program == "rrl"
+        dry = ["--dry-run"] if words[0] == "run" else []
+        executable = [sys.executable, "-m", "rrl.cli", words[0], *dry, *words[1:]]
+        result = subprocess.run(executable, cwd=tiny, capture_output=True, text=True)
         assert result.returncode == 0 and name in result.stdout + result.stderr, result.stderr
 
 
@@ -436,7 +435,7 @@ def test_nothing_there_yet(chromium: Browser, tiny: Path, tmp_path: Path) -> Non
     (tmp_path / "tiny.yaml").write_text((tiny / CONFIG).read_text())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
-        main(["tiny.yaml"])
+        write(Path("tiny.yaml"))
     with opened(chromium, tmp_path / "results/tiny/report.html") as page:
         assert "0 are current" in page.locator("#state + p").inner_text()
         assert page.evaluate(CRAWL)["broken"] == []
@@ -551,7 +550,7 @@ def test_the_papers_values_stand_beside_ours(chromium: Browser, tmp_path: Path) 
         path.write_text(json.dumps(card | {"checksum": _checksum(card)}))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
-        main(["config.yaml"])
+        write(Path("config.yaml"))
     layout = plan.table("table3").settings["layout"]
     with opened(chromium, tmp_path / "results/report.html") as page:
         block = page.locator("section#table3 table").nth(layout["selections"].index("paper"))
