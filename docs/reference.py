@@ -40,10 +40,11 @@ CONFIG = f"""\
 
 This page is made from `rrl/config/schema.py` by `python -m docs.reference`; do not edit it.
 
-A config is one YAML file with all the keys below. There are no defaults, but for `gpus`, and a key that is not here is
-refused before anything runs, with a line for each mistake: where, what was found, what is valid. Names of other entries
-are looked up once all keys and values are right. `1e-4` and `0.0001` are the same number. NAME is a name of your own:
-small letters, digits, `_` and `-`, a letter first, at most {MOST_CHARACTERS} characters. Networks, seeds, numbers and settings in a list must differ.
+A config is one YAML file with all the keys below. There are no defaults, but for `gpus`, and a key that is not here
+is refused before anything runs, with a line for each mistake: where, what was found, what is valid. Names of other
+entries are looked up once all keys and values are right. `1e-4` and `0.0001` are the same number. NAME is a name of
+your own: small letters, digits, `_` and `-`, a letter first, at most {MOST_CHARACTERS} characters. Networks, seeds,
+numbers and settings in a list must differ.
 
 [experiment.md](experiment.md) goes through writing one; [reruns.md](reruns.md) says what a change of a key makes again.
 """

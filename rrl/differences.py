@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from rrl.errors import UserError
-from rrl.statistics import difference
 from rrl.job import Card
+from rrl.statistics import difference
 from rrl.store.logits import read_logits
 
 

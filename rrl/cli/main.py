@@ -72,7 +72,7 @@ def run(
 
     if dry_run and as_json:
         raise click.UsageError("--json: a dry run lists jobs as text; leave out --dry-run or --json")
-    status = running.run(config, running.options(config, targets, cores, dry_run, profile))
+    status = running.run(running.options(config, targets, cores, dry_run, profile))
     if as_json:
         from rrl.cli.status import status as state_of
 

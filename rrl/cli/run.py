@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
-from rrl.config.load import load_plan
 from rrl.errors import UserError
 
 CLONE = Path(__file__).resolve().parents[2]
@@ -34,11 +33,10 @@ def options(
     return [*chosen, *["--dry-run"] * dry_run, *words[len(targets) :]]
 
 
-def run(config: Path, snakemake: Sequence[str]) -> int:
-    """Run Snakemake here with these options. Returns its exit status; raises UserError for mistakes in the config."""
+def run(snakemake: Sequence[str]) -> int:
+    """Run Snakemake in this folder with these options, after a check of the config. Returns the exit status."""
     if not SNAKEFILE.exists():
         raise UserError(f"{SNAKEFILE}: missing; rrl run needs a clone of the project")
-    load_plan(config)
     sys.path.insert(0, str(CLONE))
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
     from workflow import resume

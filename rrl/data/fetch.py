@@ -21,7 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from rrl.data.sources import DATASETS, DEMO, names
+from rrl.data.sources import DATASETS
 from rrl.errors import UserError
 from rrl.store.files import complete, is_full, sha256_of_file, space_for
 

@@ -18,8 +18,8 @@ from click.testing import CliRunner, Result
 from rrl.cli.main import main
 from rrl.cli.run import options
 from rrl.data.image_sources import open_source
-from rrl.statistics import paired_interval
 from rrl.job import read_card
+from rrl.statistics import paired_interval
 from rrl.store.logits import read_logits
 from tests.helpers.clones import CLONE, duplicate, edited
 
