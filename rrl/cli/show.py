@@ -102,6 +102,8 @@ def cell(table: Card, row: str, column: str, selection: str | None) -> dict[str,
 
     row : the method as the table shows it, such as CAT4 or CAT4^sub; column : its heading.
     """
+    if table.stage != "table":
+        raise UserError(f"{table.path}: not a table; --row and --column name a cell of one")
     layout = table.settings["layout"]
     rows = {label(entry["method"], entry["ensemble"]): entry for entry in layout["rows"]}
     columns = {column_label(entry): number for number, entry in enumerate(layout["columns"])}

@@ -121,7 +121,10 @@ def test_claims_do_without_torch() -> None:
 
 def test_a_record_is_shown_with_all_that_is_behind_it(root: Path) -> None:
     about = json.loads(call("show", root / "records/mnist/cat2/linear_probe.json", "--json").output)
-    assert about["facts"]["members"] == ["erm-s0", "erm-s1"] and about["settings"]["weight_decays"] == [0.0, 0.01]
+    assert about["facts"]["members"] == ["erm-s0", "erm-s1"] and about["settings"]["probe"]["weight_decays"] == [
+        0.0,
+        0.01,
+    ]
     sources = {source["artifact"]: source for source in about["made_from"]}
     assert next(iter(sources)) == "representations/mnist/cat2"
     assert sources["networks/erm-s1"]["settings"]["seed"] == 1
@@ -136,7 +139,9 @@ def test_a_record_is_shown_with_all_that_is_behind_it(root: Path) -> None:
     found = re.search(
         r"picked on val: {[^}]+}; val top-1 (\d+\.\d\d) %; best of 2 settings x (\d) epochs on val, so", text
     )
-    assert found and found[1] == f"{100 * first['val_top1']:.2f}" and int(found[2]) == about["settings"]["epochs"]
+    assert (
+        found and found[1] == f"{100 * first['val_top1']:.2f}" and int(found[2]) == about["settings"]["probe"]["epochs"]
+    )
     assert "so test is optimistic\n" in text and about["remarks"] == []
     assert "from networks/erm-s1, made by rrl.stages.pretrain" in text and "weight_decays [0.0, 0.01]" in text
 
@@ -231,7 +236,7 @@ def test_a_record_is_compared_with_the_mean_of_others(root: Path) -> None:
         (["show", "{root}/table2.csv", "--row", "CAT"], "--row, --column: a cell needs both"),
         (["show", "{root}/table2.csv", "--row", "CAT", "--column", "mnist 10-shot"], "--row: found 'CAT'; did you mean CAT2?"),
         (["show", "{root}/table1.csv", "--row", "ERM", "--column", "two-stage: mnist 10-shot"], "an empty cell"),
-        (["show", "{root}/records.csv", "--row", "ERM", "--column", "x"], "records.csv: not a table"),
+        (["show", "{root}/records.csv", "--row", "ERM", "--column", "x"], "records.json: not a table"),
         (["compare-records", "{root}/table2.csv", "{root}/table2.csv"], "table2.json: not a record"),
         (["compare-records", "{root}/records/mnist/cat2/linear_probe.json",
           "{root}/records/fashion-source/cat2/linear_probe.json"], "not the same test images"),

@@ -64,7 +64,7 @@ def line(table: str, state: str, current: int, stale: int, missing: int) -> str:
 
 def test_a_complete_experiment(tiny: Path) -> None:
     tables = "".join(f"{line(table, 'current', records(tiny, table), 0, 0)}\n" for table in ("table1", "table2"))
-    assert status(tiny) == f"{tables}Figures: 3 current.\nEvery artifact is as planned.\n"
+    assert status(tiny) == f"{tables}Figures: 4 current.\nEvery artifact is as planned.\n"
 
 
 def test_a_deleted_record_is_missing(tiny: Path) -> None:
