@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rrl.cli.why import reason
-from rrl.jobs import Planned
 from rrl.job import read_card
+from rrl.jobs import Planned
 from tests.helpers.clones import duplicate, edited, snakemake
 from tests.helpers.flips import Command, commands, import_stages, run
 from tests.helpers.reruns import ROOT
