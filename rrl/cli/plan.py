@@ -15,8 +15,8 @@ from rrl.data.sources import DATASETS
 from rrl.job import read_card
 from rrl.jobs import Planned, behind
 from rrl.plan import Plan
+from rrl.selection import SELECTED_ON
 from rrl.store.members import SPLITS, parse_member
-from rrl.store.record import SELECTED_ON
 
 SPEED = 0.2 * 312e12  # floating-point operations per second
 TRAINING = 3  # a forward and a backward pass, in forward passes
