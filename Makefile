@@ -4,7 +4,7 @@
 # make test-long         the checks that take longer: the demo, every page, kills, damage, a browser
 # make test-slurm        the checks that need Slurm, on a cluster of one node that they start and stop
 # make plan CONFIG=config.yaml       what an experiment costs before it runs, by table and in all
-# make progress CONFIG=config.yaml   how far it is: what is missing of each table, and what is still to run
+# make status CONFIG=config.yaml     which results of each table exist, are stale or are missing
 # make report CONFIG=workflow/config/demo.yaml   one HTML file with tables, figures and every record (docs/report.md)
 # make bench   how fast the parts are, as ratios with the limits that they are to reach; half an hour (docs/speed.md)
 # make gpu-check   whether results are right on this machine's GPU, and how fast; six minutes (docs/speed.md)
@@ -15,12 +15,9 @@ PYTHON ?= python3
 TORCH ?= cuda
 
 BIN := .venv/bin
-# Snakemake looks for jobs to start every so often, once more often for each job that it started: the default,
-# a second, costs half a minute in the demo.
-SNAKEMAKE := $(BIN)/python -m workflow.resume --cores all --scheduler greedy --max-jobs-per-timespan 1000/3s \
-	--quiet host rules
+RRL := $(BIN)/python -m rrl.cli
 
-# For `make plan`, `make progress` and `make report`: the config of the experiment.
+# For `make plan`, `make status` and `make report`: the config of the experiment.
 CONFIG ?= config.yaml
 report: CONFIG = workflow/config/demo.yaml
 
@@ -28,7 +25,7 @@ report: CONFIG = workflow/config/demo.yaml
 OLD ?= HEAD
 OLD_PYTHON ?= $(BIN)/python
 
-.PHONY: setup demo tiny claims test test-long test-slurm plan progress report bench gpu-check docs accept-refactor
+.PHONY: setup demo tiny claims test test-long test-slurm plan status report bench gpu-check docs accept-refactor
 
 setup: .venv/installed
 
@@ -37,19 +34,13 @@ setup: .venv/installed
 	@touch $@
 
 demo tiny claims: setup
-	@$(SNAKEMAKE) --configfile workflow/config/$@.yaml
+	@$(RRL) run workflow/config/$@.yaml
 	@for table in results/$@/table?.md; do cat $$table; echo; done
-	@if [ $@ = claims ]; then $(BIN)/python -m rrl.cli.main claims; echo; fi
+	@if [ $@ = claims ]; then $(RRL) claims; echo; fi
 	@echo "To read them in a browser: make report CONFIG=workflow/config/$@.yaml"
 
-plan: setup
-	@$(BIN)/python -m rrl.cli.costs "$(CONFIG)"
-
-progress: setup
-	@$(BIN)/python -m rrl.cli.progress "$(CONFIG)"
-
-report: setup
-	@$(BIN)/python -m rrl.cli.report "$(CONFIG)"
+plan status report: setup
+	@$(RRL) $@ "$(CONFIG)"
 
 # Of one thread; BENCH holds other options, for all: see python -m benchmarks --help.
 bench: setup

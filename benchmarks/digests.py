@@ -26,8 +26,8 @@ from rrl.config.settings import HeadTraining, PaddedCrop, Photographs, Recipe, T
 from rrl.data.images import Split, inputs
 from rrl.heads.cached import Data
 from rrl.heads.training import Setting, initial_head, train_heads
-from rrl.networks.trunks import Network, build_trunk
 from rrl.networks.inference import compiles, for_inference
+from rrl.networks.trunks import Network, build_trunk
 from rrl.stages import extract
 from rrl.store.features import finish, labels_digest
 from rrl.store.files import sha256_of_file

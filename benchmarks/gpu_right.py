@@ -50,8 +50,8 @@ from rrl.data.reading import read
 from rrl.heads.lbfgs import fit_heads
 from rrl.heads.picking import all_logits
 from rrl.heads.training import Setting, initial_head, train_heads
-from rrl.networks.trunks import Network, build_trunk
 from rrl.networks.inference import for_inference
+from rrl.networks.trunks import Network, build_trunk
 from rrl.stages.distill import distillation, view_batches
 from rrl.stages.finetune import BestEpoch, Evaluation
 from rrl.training.batches import epoch_batches, step_batches

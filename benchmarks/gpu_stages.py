@@ -76,10 +76,11 @@ class Stages:
             report["error"] = f"not run: there is no {', '.join(missing)}"
             return
         try:
-            from rrl.arithmetic import NATIVE, STAGES
-            from rrl.code_version import code_version
             from rrl.command import flags
             from rrl.store.cards import read_card
+
+            from rrl.arithmetic import NATIVE, STAGES
+            from rrl.code_version import code_version
 
             output = self.root / f"{artifact}.json"
             words = ["--code-version", code_version(stage), "--threads", str(self.threads), "--output", str(output)]

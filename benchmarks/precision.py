@@ -20,9 +20,9 @@ from rrl.heads.cached import Data, join
 from rrl.heads.picking import all_logits
 from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.job import read_card
-from rrl.networks.trunks import Trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.stored_networks import load_trunk
+from rrl.networks.trunks import Trunk
 from rrl.selection import training_images
 from rrl.store.members import SPLITS
 from rrl.training.device import multiply_by_onednn, prepare

@@ -40,9 +40,9 @@ from rrl.heads.cached import Data
 from rrl.heads.picking import all_logits
 from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.job import read_card, run
-from rrl.networks.trunks import JointTrunk, Trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.stored_networks import load_trunk
+from rrl.networks.trunks import JointTrunk, Trunk
 from rrl.selection import first_of_each_class
 from rrl.stages.extract import extract_split
 from rrl.store.files import complete, write_text

@@ -15,9 +15,9 @@ in `rrl/networks/checkpoint_pins.json`, and checked whenever it is used after th
 Download the six supervised networks, or those that are named, or a single file:
 
 ```
-python -m rrl.stages.download
-python -m rrl.stages.download vit-b16-i21k swav-resnet50 --checkpoints checkpoints
-python -m rrl.stages.download --file supervised_pretrain/resnet50w2_imagenet1k_supervised.pth.tar
+rrl fetch 'supervised-*'
+rrl fetch vit-b16-i21k swav-resnet50 --checkpoints checkpoints
+rrl fetch supervised_pretrain/resnet50w2_imagenet1k_supervised.pth.tar
 ```
 
 By hand: open the link in a browser and save what it gives as the file named below, below the folder `checkpoints`. If

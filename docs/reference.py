@@ -2,22 +2,19 @@
 from the code, and into pages that quote claims what docs/claims.json says of them.
 """
 
-import argparse
-import importlib
 import json
 import re
 import textwrap
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import click
+from pydantic import TypeAdapter
 
 from docs.published import checkpoints_page
 from rrl.cli.main import main as rrl
-from rrl.command import Command
+from rrl.config import schema, settings
 from rrl.config.kinds import MOST_CHARACTERS
 from rrl.config.schema import Config
 
@@ -25,24 +22,29 @@ DOCS = Path(__file__).parent
 CLONE = DOCS.parent
 SCHEMA = Config.model_json_schema()
 MODELS: dict[str, dict[str, Any]] = SCHEMA["$defs"]
-FOR_PEOPLE = (
-    "cli.costs",
-    "cli.progress",
-    "cli.report",
-    "cli.why",
-    "stages.download",
-    "data.fetch",
-)  # modules with a command that is no stage
 
+
+def _describe_inherited() -> None:
+    """Descriptions of inherited fields, which pydantic leaves out: it reads the docstrings of a class's own fields."""
+    for name, model in MODELS.items():
+        kind = vars(schema).get(name) or vars(settings)[name]
+        for base in [base for base in kind.__mro__[1:] if hasattr(base, "__dataclass_fields__")]:
+            for key, field in TypeAdapter[Any](base).json_schema()["properties"].items():
+                if "description" in field:
+                    model["properties"][key].setdefault("description", field["description"])
+
+
+_describe_inherited()
 CONFIG = f"""\
 # Keys of a config
 
 This page is made from `rrl/config/schema.py` by `python -m docs.reference`; do not edit it.
 
-A config is one YAML file with all the keys below. There are no defaults, but for `gpus`, and a key that is not here is
-refused before anything runs, with a line for each mistake: where, what was found, what is valid. Names of other entries
-are looked up once all keys and values are right. `1e-4` and `0.0001` are the same number. NAME is a name of your own:
-small letters, digits, `_` and `-`, a letter first, at most {MOST_CHARACTERS} characters. Networks, seeds, numbers and settings in a list must differ.
+A config is one YAML file with all the keys below. There are no defaults, but for `gpus`, and a key that is not here
+is refused before anything runs, with a line for each mistake: where, what was found, what is valid. Names of other
+entries are looked up once all keys and values are right. `1e-4` and `0.0001` are the same number. NAME is a name of
+your own: small letters, digits, `_` and `-`, a letter first, at most {MOST_CHARACTERS} characters. Networks, seeds,
+numbers and settings in a list must differ.
 
 [experiment.md](experiment.md) goes through writing one; [reruns.md](reruns.md) says what a change of a key makes again.
 """
@@ -51,16 +53,24 @@ COMMANDS = """\
 # Commands
 
 This page is made from the commands themselves by `python -m docs.reference`; do not edit it.
+
+`rrl` and `python -m rrl.cli` are the same. Errors go to standard error as `Error: ...`, with exit status 1, or 2 for a
+wrong option. With `--json` a command prints JSON, whose keys stay what they are.
 """
 
 STAGES = """
 ## Stages
 
-The jobs of the workflow: Snakemake prints each with `--printshellcmds`, and it can be pasted. Every flag is required. A
-*card* is the small `.json` beside an artifact that the job reads; a *setting* is part of what is made, and comes from
-the config; a *place*, as a path or a number of threads, is not. Two flags more belong to all: `--code-version`, the
-digest of the stage's code that the workflow planned with, and `--input-keys`, the keys that the cards must have. They
-are not written by hand: a stage stops if they are not those of the plan.
+The jobs of the workflow are modules of `rrl.stages`, one per rule. All have one command line, which Snakemake prints
+with `--printshellcmds` and which can be pasted:
+
+```text
+python -m rrl.stages.NAME --settings JSON --inputs CARD... --key KEY --output CARD --threads N
+    [--data-root FOLDER] [--checkpoints FOLDER] [--gpus N]
+```
+
+A *card* is the small `.json` file beside an artifact. Settings come from the config and are part of the key; paths and
+numbers of threads or GPUs are not. A stage stops if its settings, code and inputs do not give the key.
 """
 
 
@@ -173,27 +183,17 @@ def _list(about: dict[str, Any]) -> str:
 
 
 def commands_page() -> str:
-    """docs/commands.md: `rrl`, make, modules for people, stages."""
-    lines = [COMMANDS, "## rrl", "", *_rrl(), "", "## make", "", *_make(), "", "## Modules", "", *_modules(), STAGES]
-    for stage in stages():
-        lines += _stage(stage)
-    return "\n".join(lines) + "\n"
+    """docs/commands.md: `rrl`, make, stages."""
+    return "\n".join([COMMANDS, "## rrl", "", *_rrl(), "## make", "", *_make(), STAGES])
 
 
 def _rrl() -> Iterator[str]:
     for name, command in rrl.commands.items():
         context = click.Context(command, info_name=f"rrl {name}", terminal_width=100)
-        yield from [
-            f"### rrl {name}",
-            "",
-            _line(command.help or ""),
-            "",
-            "```text",
-            command.get_usage(context),
-            "```",
-            "",
-        ]
-        yield from ["| option | |", "|---|---|"]
+        paragraphs = (command.help or "").split("\n\n")
+        yield from [f"### rrl {name}", ""]
+        yield from (line for text in paragraphs for line in (_line(text), ""))
+        yield from ["```text", command.get_usage(context), "```", "", "| option | |", "|---|---|"]
         for parameter in command.params:
             if isinstance(parameter, click.Option) and (record := parameter.get_help_record(context)):
                 yield f"| `{record[0]}` | {_cell(record[1])} |"
@@ -206,57 +206,6 @@ def _make() -> Iterator[str]:
     head = (CLONE / "Makefile").read_text(encoding="utf-8").split("\n\n")[0].split("PYTHON ?=")[0]
     for name, text in re.findall(r"(make [\w=./ -]+?) {2,}(.*?)(?= {3,}make |$)", head, flags=re.MULTILINE):
         yield f"| `{name}` | {_cell(text)} |"
-
-
-def _modules() -> Iterator[str]:
-    for name in FOR_PEOPLE:
-        parser = _at(name, argparse.ArgumentParser, "parse_args")
-        yield from [f"### rrl.{name}", "", _line(parser.description or ""), "", "| flag | |", "|---|---|"]
-        for action in parser._actions[1:]:
-            word = action.option_strings[0] if action.option_strings else action.dest.upper()
-            yield f"| `{word}` | {_cell(action.help or ', '.join(action.choices or ()))} |"
-        yield ""
-
-
-def stages() -> list[str]:
-    """Names of the modules of rrl that the rules of the workflow run."""
-    rules = "".join(path.read_text(encoding="utf-8") for path in (CLONE / "workflow/rules").glob("*.smk"))
-    return sorted(set(re.findall(r"{PYTHON} -m rrl\.stages\.(\w+)", rules)) - {"download"})
-
-
-def _stage(name: str) -> Iterator[str]:
-    command: Command = _at(f"stages.{name}", Command, "parse")
-    text = (command.parser.description or "").removeprefix(f"Stage `{name}`: ")
-    yield from [
-        "",
-        f"### rrl.stages.{name}",
-        "",
-        _line(text[0].upper() + text[1:]),
-        "",
-        "| flag | is a | |",
-        "|---|---|---|",
-    ]
-    for action in command.parser._actions[3:]:
-        kind = "card" if action.dest in command.cards else "setting" if action.dest in command.settings else "place"
-        several = ", several" if action.nargs == "*" else ""
-        yield f"| `{action.option_strings[0]}` | {kind}{several} | {_cell(action.help or '')} |"
-
-
-class _Reached(Exception):
-    pass
-
-
-def _at(module: str, of: type[Any], method: str) -> Any:
-    """The object of class `of` whose `method` the main of a module of rrl calls first; no further does it run."""
-    found = []
-
-    def stop(self: Any, *_: Any) -> None:
-        found.append(self)
-        raise _Reached
-
-    with patch.object(of, method, stop), suppress(_Reached):
-        importlib.import_module(f"rrl.{module}").main([])
-    return found[0]
 
 
 def _line(text: str) -> str:

@@ -6,9 +6,57 @@ scipy is imported where it is needed: small jobs would spend half a second on it
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 FEWEST = 4  # replicates, or blocks, that an interval is made from
 LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First minus second.
+
+    n : replicates of each. blocks : that they are paired by; None where they share none.
+    means : of each, over blocks or over replicates; None where a side has none.
+    interval : 95 %; None for the stated `reason`.
+    """
+
+    n: tuple[int, int]
+    blocks: int | None
+    means: tuple[float, float] | None
+    interval: tuple[float, float] | None
+    reason: str
+
+
+def compare_blocks(first: Sequence[tuple[str, float]], second: Sequence[tuple[str, float]]) -> Difference:
+    """Compare two methods by the block and the value of each replicate.
+
+    Methods with the same blocks are compared block by block, methods without a common block by Welch's interval.
+    """
+    n, names = (len(first), len(second)), [sorted({block for block, _ in side}) for side in (first, second)]
+    paired = names[0] == names[1]
+    values = [_block_means(side) if paired else [value for _, value in side] for side in (first, second)]
+    means = (statistics.fmean(values[0]), statistics.fmean(values[1])) if all(values) else None
+    reason = _no_interval(set(names[0]), set(names[1]), n)
+    interval = None if reason else (paired_t_interval if paired else welch_interval)(*values)
+    return Difference(n, len(names[0]) if paired else None, means, interval, reason)
+
+
+def _no_interval(first: set[str], second: set[str], n: tuple[int, int]) -> str:
+    """Why replicates in these blocks give no interval; empty if they do."""
+    if first != second and first & second:
+        alone = sorted(first ^ second)
+        more = f" and {len(alone) - 1} more" if len(alone) > 1 else ""
+        return f"only one of the two has replicates in block {alone[0]}{more}"
+    fewest, what = (len(first), "block") if first == second else (min(n), "replicate")
+    plural = "" if fewest == 1 else "s"
+    return f"{fewest} {what}{plural}; an interval needs {FEWEST}" if fewest < FEWEST else ""
+
+
+def _block_means(replicates: Sequence[tuple[str, float]]) -> list[float]:
+    """In the order of the blocks' names."""
+    names = sorted({block for block, _ in replicates})
+    return [statistics.fmean(value for block, value in replicates if block == name) for name in names]
 
 
 def paired_t_interval(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """How sure a top-1 accuracy, or a difference of two, is from the test images alone; seeds are another matter."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -95,3 +96,28 @@ def resampled_interval(
         parts.append(drawn[:, 0] / drawn[:, 1])
     low, high = np.percentile(np.concatenate(parts), [2.5, 97.5])
     return float(low), float(high)
+
+
+def difference(right: npt.NDArray[np.bool_], others: Sequence[npt.NDArray[np.bool_]]) -> dict[str, Any]:
+    """Compare accuracies on the same images: `right` minus the mean of `others`, each (N,), True where right.
+
+    The interval of two is Tango's, with the images that one alone has right and McNemar's p; against several it is from
+    resampled images, and these two are None.
+    """
+    counts: list[int] | None = None
+    p_value: float | None = None
+    if len(others) == 1:
+        alone, other_alone = int((right & ~others[0]).sum()), int((others[0] & ~right).sum())
+        counts, p_value = [alone, other_alone], mcnemar(alone, other_alone)
+        bounds = paired_interval(alone, other_alone, len(right))
+    else:
+        bounds = resampled_interval(right - np.mean(others, axis=0))
+    top1 = [float(record.mean()) for record in (right, *others)]
+    return {
+        "n_test": len(right),
+        "top1": top1,
+        "difference": top1[0] - float(np.mean(top1[1:])),
+        "difference_interval": bounds,
+        "right_alone": counts,
+        "mcnemar_p": p_value,
+    }

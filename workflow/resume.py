@@ -53,7 +53,7 @@ def _run(options: Sequence[str], folder: Path) -> int:
             print(f"Waits for {len(stages)} jobs of a run that was killed.", file=sys.stderr)
             psutil.wait_procs(stages)
         remove_locks(folder)
-        environment, server = start_fork_server()
+        environment, server = start_fork_server(jobs_run_here="--profile" not in options)
         command = [sys.executable, "-m", "snakemake", *options, "--rerun-incomplete"]
         status = _wait(subprocess.Popen(command, env=environment))
         if server is not None and status >= 0:  # else Snakemake was killed, and jobs may still run
@@ -88,20 +88,20 @@ def processes(folder: Path) -> tuple[list[psutil.Process], list[psutil.Process]]
         program = words[2:3] if words[1:2] == ["-m"] else [Path(word).name for word in words[1:2]]
         if program == ["snakemake"]:
             snakemakes.append(process)
-        elif program and program[0].startswith("rrl."):
+        elif program and program[0].startswith("rrl.stages."):
             stages.append(process)
     return snakemakes, stages
 
 
-def start_fork_server() -> tuple[dict[str, str], subprocess.Popen[bytes] | None]:
+def start_fork_server(jobs_run_here: bool = True) -> tuple[dict[str, str], subprocess.Popen[bytes] | None]:
     """The environment for Snakemake, and a server that ends when its standard input is closed: at the latest when this
     process ends, however it does.
 
     On a system that is not Linux, and on machines with GPUs, which a fork may be unable to use, there is no server and
-    the environment names none.
+    the environment names none. Nor for jobs that a profile may start elsewhere: they must not leave their Slurm job.
     """
     environment = {name: value for name, value in os.environ.items() if name != fork_server.VARIABLE}
-    if sys.platform != "linux" or glob("/dev/nvidia[0-9]*") or Path("/dev/kfd").exists():
+    if not jobs_run_here or sys.platform != "linux" or glob("/dev/nvidia[0-9]*") or Path("/dev/kfd").exists():
         return environment, None
     name = f"rrl-{secrets.token_hex(8)}"
     with socket.socket(socket.AF_UNIX) as listener:

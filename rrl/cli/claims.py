@@ -7,48 +7,27 @@ blocks are compared by the differences of their means in each block; two methods
 interval.
 """
 
-import csv
-import io
-import json
-import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rrl.cells import column_label, label, top1_of
-from rrl.cli.costs import markdown as aligned
-from rrl.cli.why import NOT_MADE, card_path, reason
-from rrl.config.load import load_plan, run_command
+from rrl.cli.run import command_for
+from rrl.cli.text import counted, signed
+from rrl.cli.why import card_path, reason
+from rrl.config.load import load_plan
 from rrl.config.schema import Claim, Column, Equal, Method, Panel
 from rrl.errors import UserError
 from rrl.job import read_card
 from rrl.jobs import Planned
 from rrl.plan import Plan
-from rrl.replicates import FEWEST, paired_t_interval, welch_interval
-from rrl.store.files import write_text
+from rrl.replicates import compare_blocks
 
 VERDICTS = HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 
 # (target, shots, representation, transfer as in the record's name, selection), as rrl.cells.top1_of has it.
 Key = tuple[str, str, str, str, str]
-
-ABOUT = (
-    "Differences are of top-1 accuracy, in percentage points, the first method minus the second. Intervals are 95 % "
-    "intervals over replicates, which share no network. Methods from the same blocks of networks are compared block by "
-    "block: a paired t interval over the blocks' mean differences. Methods that share no network are compared by "
-    f"Welch's interval. Fewer than {FEWEST} blocks, or replicates of either method, give no interval and no verdict. "
-    "The test images, the training images and shots, and the seeds of heads and fine-tuning are held fixed: the "
-    "intervals say nothing about others."
-)
-RULES = (
-    "A comparison of which method is more accurate holds if its whole interval is above 0, does not hold if it is "
-    "below 0, and is undecided otherwise. A comparison of two that should be equal holds if its whole interval is "
-    "within the stated bound, does not hold if it is outside, and is undecided otherwise. A claim holds if every "
-    "comparison does, which needs no correction for their number: each has to pass. It does not hold if any "
-    "comparison does not; this is not corrected: where two methods are equal, one comparison in 40 says by chance "
-    "that the first is worse. Intervals of several comparisons, or claims, are not simultaneous."
-)
 
 
 @dataclass(frozen=True)
@@ -249,44 +228,23 @@ def compare(
 
     sides : of each method the block and the accuracy, in percent, of each replicate. absent : how many have no record.
     """
-    n = len(sides[0]), len(sides[1])
-    blocks_of = [sorted({block for block, _ in replicates}) for replicates in sides]
-    paired = blocks_of[0] == blocks_of[1]
-    values = [_block_means(replicates) if paired else [top1 for _, top1 in replicates] for replicates in sides]
-    means = None if absent else (statistics.fmean(values[0]), statistics.fmean(values[1]))
-    reason = _no_interval(blocks_of, n, absent)
-    interval = None if reason else (paired_t_interval if paired else welch_interval)(*values)
+    result = compare_blocks(sides[0], sides[1])
+    reason, interval = result.reason, result.interval
+    if absent:
+        reason, interval = f"{absent} of {sum(result.n) + absent} records missing", None
+    means = None if absent else result.means
     return Comparison(
         first=labels[0],
         second=labels[1],
         panel=panel,
-        n=n,
-        blocks=len(blocks_of[0]) if paired else None,
+        n=result.n,
+        blocks=result.blocks,
         means=means,
         difference=None if means is None else means[0] - means[1],
         interval=interval,
         verdict=UNDECIDED if interval is None else verdict(interval, test),
         reason=reason,
     )
-
-
-def _no_interval(blocks_of: Sequence[list[str]], n: tuple[int, int], absent: int) -> str:
-    """Why replicates in these blocks give no interval; empty if they do."""
-    first, second = map(set, blocks_of)
-    if absent:
-        return f"{absent} of {sum(n) + absent} records missing"
-    if first != second and first & second:
-        alone = sorted(first ^ second)
-        more = f" and {len(alone) - 1} more" if len(alone) > 1 else ""
-        return f"only one of the two has replicates in block {alone[0]}{more}"
-    fewest, what = (len(first), "block") if first == second else (min(n), "replicate")
-    return f"{counted(fewest, what)}; an interval needs {FEWEST}" if fewest < FEWEST else ""
-
-
-def _block_means(replicates: Sequence[tuple[str, float]]) -> list[float]:
-    """By the names of the blocks."""
-    names = sorted({block for block, _ in replicates})
-    return [statistics.fmean(top1 for block, top1 in replicates if block == name) for name in names]
 
 
 def verdict(interval: tuple[float, float], test: Any) -> str:
@@ -297,91 +255,6 @@ def verdict(interval: tuple[float, float], test: Any) -> str:
         outside = low > test.within or high < -test.within
         return HOLDS if inside else FAILS if outside else UNDECIDED
     return HOLDS if low > 0 else FAILS if high < 0 else UNDECIDED
-
-
-def counted(number: int, what: str) -> str:
-    """`1 block`, `4 blocks`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def signed(points: float) -> str:
-    """`+1.0`, `-0.3`, `0.0`."""
-    text = f"{points:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text
-
-
-def lines(checked: Sequence[Checked]) -> Iterator[str]:
-    """For a terminal."""
-    for claim in checked:
-        yield f"{claim.verdict.upper()}: {claim.statement}"
-        for one in claim.comparisons:
-            parts = [] if one.difference is None else [f"{signed(one.difference)} points", f"n = {one.n_text}"]
-            if one.interval is not None:
-                parts[1:1] = [f"{one.method} interval {signed(one.interval[0])} to {signed(one.interval[1])}"]
-            yield f"  {one.panel}: {one.first} - {one.second}: {', '.join([*parts, one.outcome])}"
-    counts = [f"{verdict}: {sum(claim.verdict == verdict for claim in checked)}" for verdict in VERDICTS]
-    yield f"{counted(len(checked), 'claim')}; {', '.join(counts)}."
-    yield ABOUT
-
-
-def markdown(checked: Sequence[Checked]) -> str:
-    """A page: what was claimed, the verdicts, and every comparison."""
-    parts = [
-        "# Claims",
-        "This page is made by `rrl claims --output`, from records of the workflow; do not edit it.",
-        ABOUT,
-        RULES,
-        "## All claims",
-        "\n".join(f"- [{claim.name}](#{claim.name}): {claim.sentence}" for claim in checked),
-    ]
-    for claim in checked:
-        parts += [f"## {claim.name}", claim.sentence, "\n".join(_table(claim))]
-    return "\n\n".join(parts) + "\n"
-
-
-def _table(claim: Checked) -> Iterator[str]:
-    header = ["comparison", "on", "accuracies", "difference", "95 % interval", "method", "n", "verdict"]
-    rows = []
-    for one in claim.comparisons:
-        means = "–" if one.means is None else f"{one.means[0]:.1f}, {one.means[1]:.1f}"
-        interval = "–" if one.interval is None else f"[{signed(one.interval[0])}, {signed(one.interval[1])}]"
-        difference = "–" if one.difference is None else signed(one.difference)
-        methods = f"{one.first} − {one.second}"
-        rows.append([methods, one.panel, means, difference, interval, one.method, one.n_text, one.outcome])
-    return aligned(header, rows)
-
-
-def as_json(checked: Sequence[Checked]) -> str:
-    """Everything; accuracies and differences in percent, with four decimals."""
-    claims = {claim.name: asdict(claim) | {"sentence": claim.sentence} for claim in checked}
-    for claim in claims.values():
-        del claim["name"]
-        for comparison in claim["comparisons"]:
-            for key in ("means", "difference", "interval"):
-                comparison[key] = _rounded(comparison[key])
-    return json.dumps({"about": ABOUT, "rules": RULES, "claims": claims}, indent=1, ensure_ascii=False) + "\n"
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [round(number, 4) for number in value]
-    return None if value is None else round(value, 4)
-
-
-def as_csv(compared: Iterable[Replicate]) -> str:
-    """A row per replicate and panel, in order."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Replicate.__dataclass_fields__)
-    writer.writerows(sorted(tuple(asdict(replicate).values()) for replicate in compared))
-    return text.getvalue()
-
-
-def read_csv(text: str) -> dict[Key, float]:
-    """The accuracies of as_csv, for check."""
-    rows = csv.DictReader(io.StringIO(text))
-    keys = ("target", "shots", "replicate", "transfer", "selection")
-    return {tuple(row[key] for key in keys): float(row["top1"]) for row in rows}  # type: ignore[misc]
 
 
 def results_of(config: Path, results: Path | None) -> tuple[Plan, dict[Key, float], dict[str, str]]:
@@ -398,30 +271,6 @@ def results_of(config: Path, results: Path | None) -> tuple[Plan, dict[Key, floa
     if not top1:
         raise UserError(
             f"{folder}: none of the {len(missing)} records that the claims need was made by this config and code; "
-            f"to make them: {run_command(config)}"
+            f"to make them: {command_for('run', config)}"
         )
     return plan, top1, missing
-
-
-def missing_lines(missing: Mapping[str, str], config: Path) -> Iterator[str]:
-    """What is not there, in two lines; nothing if all is."""
-    kinds = {
-        "missing": [artifact for artifact, why in missing.items() if why == NOT_MADE],
-        "made under another config or code": [artifact for artifact, why in missing.items() if why != NOT_MADE],
-    }
-    for kind, artifacts in kinds.items():
-        if artifacts:
-            first = f"{artifacts[0]}.json" + (" and others" if len(artifacts) > 1 else "")
-            them = "it" if len(artifacts) == 1 else "them"
-            count = counted(len(artifacts), "record")
-            yield f"{count} {kind}, left out: {first}; to make {them}: {run_command(config)}"
-
-
-def write(folder: Path, plan: Plan, top1: Mapping[Key, float]) -> list[Path]:
-    """claims.md and claims.json with the verdicts, claims.csv with the accuracies behind them."""
-    checked = check(plan, top1)
-    texts = {"md": markdown(checked), "json": as_json(checked), "csv": as_csv(replicates(plan, top1))}
-    paths = [folder / f"claims.{kind}" for kind in texts]
-    for path, text in zip(paths, texts.values(), strict=True):
-        write_text(path, text)
-    return paths

@@ -1,17 +1,15 @@
 """The report of an experiment: one HTML file with its figures, its tables, and a page for whatever is behind them.
 
-    python -m rrl.cli.report workflow/config/demo.yaml
-
 The file is {results}/report.html. It needs nothing but a browser, and no network. It can be made at any time: what is
-stale, missing or damaged is told, and its numbers are left out. The same results give the same bytes.
+stale, missing or damaged is named, and its numbers are left out. The same results give the same bytes.
 """
 
-import argparse
 import base64
 import hashlib
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +17,13 @@ from typing import Any
 import jinja2
 
 from rrl.cells import SELECTION_TEXT, column_label
-from rrl.cli.progress import CURRENT, to_run_text
+from rrl.cli.run import command_for
 from rrl.cli.show import short
-from rrl.cli.why import card_path, roots
-from rrl.config.load import load_plan, run_command
+from rrl.cli.status import CURRENT, reasons_text
+from rrl.cli.why import by_reason, card_path, roots
+from rrl.config.load import load_plan
 from rrl.config.settings import Recipe, keyed, narrow
 from rrl.errors import UserError
-from rrl.job import run
 from rrl.jobs import Planned, behind
 from rrl.plan import Plan
 from rrl.report.contents import PRODUCTS, Artifacts, counts, described, table_rows
@@ -154,42 +152,34 @@ class Front:
         }
 
     def figure(self, name: str) -> dict[str, Any]:
-        job, of = self.plan.figure(name), self.plan.config.figures[name]
-        rule = getattr(of, "selection", "")
-        about = self.product(job, of.caption) | {"rule": rule, "rule_text": SELECTION_TEXT.get(rule, "")}
-        drawn = self._picture(job, about)
+        job, figure = self.plan.figure(name), self.plan.config.figures[name]
+        rule = getattr(figure, "selection", "")
+        product = self.product(job, figure.caption) | {"rule": rule, "rule_text": SELECTION_TEXT.get(rule, "")}
+        drawn = self._picture(job, product)
         points = [] if drawn is None else self.artifacts.card(job).facts.get("points", [])
-        return about | {"picture": drawn, "points": points_table(points)}
+        return product | {"picture": drawn, "points": points_table(points)}
 
-    def _picture(self, job: Planned, about: dict[str, Any]) -> str | None:
+    def _picture(self, job: Planned, product: dict[str, Any]) -> str | None:
         """None where it is not what the records of today give; then `why` says so."""
         path = card_path(self.artifacts.results, job).with_suffix(".svg")
-        if about["state"] != CURRENT:
+        if product["state"] != CURRENT:
             return None
         if not self.artifacts.all_current(job.inputs):
-            about["why"] = "what it was made from is not all current"
+            product["why"] = "what it was made from is not all current"
         elif sha256_of_file(path) != self.artifacts.card(job).digest:
-            about["why"] = f"{path}: altered since it was written"
+            product["why"] = f"{path}: altered since it was written"
         else:
-            return picture(path, about["name"])
+            return picture(path, product["name"])
         return None
 
-    def problems(self) -> Iterator[tuple[str, str, list[str]]]:
-        """Stage, reason and artifacts that have this reason to be made again."""
-        found: dict[tuple[str, str], list[str]] = {}
-        for job, why in roots(self.artifacts.results, self.plan.jobs):
-            found.setdefault((job.stage, why), []).append(job.artifact)
-        for (stage, why), names in found.items():
-            yield stage, why, names
-
     def families(self) -> Iterator[dict[str, Any]]:
-        for name, of in self.plan.config.networks.items():
-            recipe, target = getattr(of, "recipe", None), getattr(of, "target", None)
+        for name, family in self.plan.config.networks.items():
+            recipe, target = getattr(family, "recipe", None), getattr(family, "target", None)
             yield {
                 "name": name,
-                "origin": of.origin,
-                "networks": [f"{name}-s{seed}" for seed in of.seeds],
-                "architecture": self.plan.architecture(f"{name}-s{of.seeds[0]}"),
+                "origin": family.origin,
+                "networks": [f"{name}-s{seed}" for seed in family.seeds],
+                "architecture": self.plan.architecture(f"{name}-s{family.seeds[0]}"),
                 "recipe": recipe and self._recipe(recipe),
                 "target": target,
             }
@@ -223,13 +213,14 @@ def page(config: Path, artifacts: Artifacts) -> str:
     front = Front(artifacts)
     tables = [front.table(name) for name in plan.config.tables]
     records = plan.collection().inputs
-    ends = [*map(plan.table, plan.config.tables), *map(plan.figure, plan.config.figures), plan.collection(), *records]
+    own_reason = roots(plan.config.results, plan.jobs)
+    stages = Counter(job.stage for job, _ in own_reason)
     text = config.read_text(encoding="utf-8")
     script = inline("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     contents = described(artifacts) | {
         "results": plan.config.results,
-        "snakemake": run_command(config),
+        "run": command_for("run", config),
         "cells": cells(plan, tables),
     }
     environment = jinja2.Environment(
@@ -238,17 +229,17 @@ def page(config: Path, artifacts: Artifacts) -> str:
     environment.filters["beside"] = beside
     return environment.from_string(inline("report.html")).render(
         results=plan.config.results,
-        about=first_comment(text),
+        comment=first_comment(text),
         config=str(config),
         config_text=text,
         tables=tables,
         figures=[front.figure(name) for name in plan.config.figures],
         collection=front.product(plan.collection(), ""),
         records=counts(artifacts, records),
-        to_run=to_run_text(artifacts.progress.to_run(plan.jobs, ends)),
-        problems=list(front.problems()),
+        reasons=reasons_text(stages),
+        problems=by_reason(own_reason),
         families=list(front.families()),
-        targets=[(name, of.dataset, of.shots, front.target(name)) for name, of in plan.config.targets.items()],
+        targets=[(name, one.dataset, one.shots, front.target(name)) for name, one in plan.config.targets.items()],
         made=front.made(),
         script=script,
         style=inline("report.css"),
@@ -258,8 +249,8 @@ def page(config: Path, artifacts: Artifacts) -> str:
 
 
 def cells(plan: Plan, tables: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Address of each cell's page -> what it shows; its records, and the number of shots that finds the result."""
-    found: dict[str, Any] = {}
+    """Address of each cell's page -> what it shows; its records, and the number of shots of the result."""
+    pages: dict[str, Any] = {}
     for table in tables:
         columns = plan.config.tables[table["name"]].columns
         for rule, _, rows in table["blocks"]:
@@ -267,28 +258,27 @@ def cells(plan: Plan, tables: Iterable[dict[str, Any]]) -> dict[str, Any]:
                 for column, heading, shown in zip(columns, table["columns"], row.cells, strict=True):
                     if shown is None:
                         continue
-                    about: dict[str, Any] = {"place": [table["name"], rule, row.method, heading]}
-                    about |= {"shots": column.shots, "records": shown.records, "spread": f"{row.n} {row.spread}"}
+                    cell: dict[str, Any] = {"place": [table["name"], rule, row.method, heading]}
+                    cell |= {"shots": column.shots, "records": shown.records, "spread": f"{row.n} {row.spread}"}
                     if shown.cell:
                         paper = {"paper": shown.cell.paper, "difference": shown.cell.difference}
-                        about |= {"mean": shown.cell.mean, "std": shown.cell.std, "interval": shown.cell.interval}
-                        about |= paper if shown.cell.paper else {}
+                        cell |= {"mean": shown.cell.mean, "std": shown.cell.std, "interval": shown.cell.interval}
+                        cell |= paper if shown.cell.paper else {}
                     else:
-                        about |= {"missing": shown.missing}
-                    found[shown.page] = about
-    return found
+                        cell |= {"missing": shown.missing}
+                    pages[shown.page] = cell
+    return pages
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m rrl.cli.report", description=__doc__.partition("\n")[0])
-    parser.add_argument("config", type=Path, help="config of the experiment, such as workflow/config/demo.yaml")
-    config = parser.parse_args(argv).config
+def write(config: Path) -> dict[str, Any]:
+    """Write the report. Returns what `rrl report --json` prints: its path, and how many artifacts are in each state."""
     artifacts = Artifacts(load_plan(config))
     path = Path(artifacts.results, "report.html")
     write_text(path, page(config, artifacts))
     states = counts(artifacts, [job for job in artifacts.plan.jobs if job.stage not in PRODUCTS])
-    print(f"{path}: {', '.join(f'{count:,} {state}' for state, count in sorted(states.items()))} artifacts")
+    return {"report": str(path), "artifacts": dict(sorted(states.items()))}
 
 
-if __name__ == "__main__":
-    run(main)
+def lines(content: dict[str, Any]) -> Iterator[str]:
+    states = ", ".join(f"{count:,} {state}" for state, count in content["artifacts"].items())
+    yield f"{content['report']}: {states} artifacts"

@@ -1,4 +1,4 @@
-"""What lies behind an artifact or a cell of a table: seeds, data, settings, code, digests, accuracies."""
+"""What an artifact or a cell of a table was made from: seeds, data, settings, code, digests, accuracies."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from rrl.statistics import interval
 from rrl.store.files import sha256_of_file
 
 SHOWN = {"table": ".csv", "collect": ".csv", "figure": ".svg"}  # the file that has the digest of the card
-LONG = ("results", "result", "records", "rule", "points")  # facts that are told elsewhere, or in the card alone
+LONG = ("results", "result", "records", "rule", "points")  # facts that are shown elsewhere, or in the card alone
 
 
 def card_of(path: Path) -> Card:
@@ -30,7 +30,7 @@ def card_of(path: Path) -> Card:
             return _unaltered(read_card(candidate))
     if path.is_dir():
         raise UserError(f"{path}: a folder; name a file in it")
-    raise UserError(f"{path}: no card beside it; allowed are files that the workflow made, and their cards")
+    raise UserError(f"{path}: no card beside it; name a file that the workflow made, or its card")
 
 
 def _unaltered(card: Card) -> Card:
@@ -42,13 +42,13 @@ def _unaltered(card: Card) -> Card:
 
 
 def describe(card: Card) -> dict[str, Any]:
-    """Everything behind an artifact, as plain data: what made it, and what made each artifact that it was made from."""
-    about = entry_of(card)
-    about["results"] = [without_grid(entry) for entry in results_of(card)]
+    """An artifact as plain data: what made it, and what made each artifact that it was made from."""
+    entry = entry_of(card)
+    entry["results"] = [without_grid(result) for result in results_of(card)]
     sources = _sources(card)
-    about["remarks"] = remarks(card.artifact, about["results"], sources)
-    about["made_from"] = [entry_of(source) for source in sources]
-    return about
+    entry["remarks"] = remarks(card.artifact, entry["results"], sources)
+    entry["made_from"] = [entry_of(source) for source in sources]
+    return entry
 
 
 def remarks(artifact: str, results: Iterable[dict[str, Any]], sources: Iterable[Made]) -> list[str]:
@@ -87,32 +87,34 @@ def without_grid(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _sources(card: Card) -> list[Card]:
     """All artifacts that a card's was made from, nearest first, each once."""
-    found: dict[str, Card] = {}
+    sources: dict[str, Card] = {}
     waiting = [card]
     while waiting:
         for source in waiting.pop(0).inputs:
-            if source["artifact"] not in found:
-                found[source["artifact"]] = read_card(card.root / f"{source['artifact']}.json")
-                waiting.append(found[source["artifact"]])
-    return list(found.values())
+            if source["artifact"] not in sources:
+                sources[source["artifact"]] = read_card(card.root / f"{source['artifact']}.json")
+                waiting.append(sources[source["artifact"]])
+    return list(sources.values())
 
 
 def cell(table: Card, row: str, column: str, selection: str | None) -> dict[str, Any]:
-    """The records behind one cell of a table, with the top-1 of each.
+    """The records of one cell of a table, with the top-1 of each.
 
     row : the method as the table shows it, such as CAT4 or CAT4^sub; column : its heading.
     """
+    if table.stage != "table":
+        raise UserError(f"{table.path}: not a table; --row and --column name a cell of one")
     layout = table.settings["layout"]
     rows = {label(entry["method"], entry["ensemble"]): entry for entry in layout["rows"]}
     columns = {column_label(entry): number for number, entry in enumerate(layout["columns"])}
     rule = selection or layout["selections"][0]
-    for what, found, names in (
+    for what, given, names in (
         ("row", row, rows),
         ("column", column, columns),
         ("selection", rule, layout["selections"]),
     ):
-        if found not in names:
-            raise UserError(f"--{what}: found {found!r}; {one_of(found, names)}")
+        if given not in names:
+            raise UserError(f"--{what}: found {given!r}; {one_of(given, names)}")
     transfer = rows[row]["transfers"][columns[column]]
     if transfer is None:
         raise UserError(f"{row}, {column}: an empty cell; nothing is planned for it")
@@ -122,36 +124,36 @@ def cell(table: Card, row: str, column: str, selection: str | None) -> dict[str,
         card = read_card(table.root / f"records/{shown['target']}/{name}/{transfer}.json")
         (result,) = [e for e in results_of(card) if (e["selection"], e["shots"]) == (rule, shown["shots"])]
         records.append({"record": f"{card.artifact}.json", "seeds": card.facts["seeds"], **without_grid(result)})
-    about = {"table": table.artifact, "row": row, "column": column, "selection": rule, "records": records}
-    return about | {"remarks": layout.get("remarks", []) if rule == "heldout" else []}
+    place = {"table": table.artifact, "row": row, "column": column, "selection": rule, "records": records}
+    return place | {"remarks": layout.get("remarks", []) if rule == "heldout" else []}
 
 
-def lines(about: dict[str, Any]) -> Iterator[str]:
+def lines(entry: dict[str, Any]) -> Iterator[str]:
     """A description for people."""
-    yield f"{about['artifact']}, made by rrl.stages.{about['stage']}"
-    for name in [name for name in ("facts", "settings") if about[name]]:
-        known = {key: value for key, value in about[name].items() if value is not None}
+    yield f"{entry['artifact']}, made by rrl.stages.{entry['stage']}"
+    for name in [name for name in ("facts", "settings") if entry[name]]:
+        known = {key: value for key, value in entry[name].items() if value is not None}
         yield f"  {name}: " + ", ".join(f"{key} {short(value)}" for key, value in known.items())
-    yield f"  code version {about['code_version']}, key {about['key']}, digest {about['digest']}"
-    for result in about["results"]:
+    yield f"  code version {entry['code_version']}, key {entry['key']}, digest {entry['digest']}"
+    for result in entry["results"]:
         yield f"  shots {result['shots']}, {result['selection']}: {_accuracy(result)}"
         yield f"    {_pick(result)}"
-    yield from (f"  {remark}" for remark in about["remarks"])
-    for source in about["made_from"]:
+    yield from (f"  {remark}" for remark in entry["remarks"])
+    for source in entry["made_from"]:
         yield f"from {source['artifact']}, made by rrl.stages.{source['stage']}"
         if source["settings"]:
             yield "  settings: " + ", ".join(f"{key} {short(value)}" for key, value in source["settings"].items())
         yield f"  code version {source['code_version']}, digest {source['digest']}"
 
 
-def cell_lines(about: dict[str, Any]) -> Iterator[str]:
-    place = ", ".join(about[name] for name in ("table", "row", "column"))
-    count = len(about["records"])
-    yield f"{place}, selection {about['selection']}: {count} record{'s' if count > 1 else ''}"
-    for record in about["records"]:
+def cell_lines(entry: dict[str, Any]) -> Iterator[str]:
+    place = ", ".join(entry[name] for name in ("table", "row", "column"))
+    count = len(entry["records"])
+    yield f"{place}, selection {entry['selection']}: {count} record{'s' if count > 1 else ''}"
+    for record in entry["records"]:
         yield f"  {record['record']}: seeds {short(record['seeds'])}, {_accuracy(record)}"
         yield f"    {_pick(record)}"
-    yield from (f"  {remark}" for remark in about["remarks"])
+    yield from (f"  {remark}" for remark in entry["remarks"])
 
 
 def table_lines(table: Card) -> Iterator[str]:

@@ -1,17 +1,15 @@
 """What would be made again, and why, in the words of the config: the cards on disk against the plan.
 
-`snakemake --dry-run` names the jobs; `python -m rrl.cli.why CONFIG` names the settings, code and inputs that
-differ. It also finds results that Snakemake alone would take for current: those without its own records.
+It also finds results that Snakemake alone would take for current: those that it has no records of.
 """
 
-import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rrl.config.load import load_plan
 from rrl.errors import UserError
-from rrl.job import Card, read_card, run
+from rrl.job import Card, read_card
 from rrl.jobs import Planned
 
 NOT_MADE = "not made yet"
@@ -85,7 +83,7 @@ def roots(results: str, jobs: Iterable[Planned]) -> list[tuple[Planned, str]]:
 
     jobs : each behind its inputs.
     """
-    found = []
+    reasons = []
     again: set[str] = set()
     for job in jobs:
         follows = any(source.artifact in again for source in job.inputs)
@@ -93,8 +91,8 @@ def roots(results: str, jobs: Iterable[Planned]) -> list[tuple[Planned, str]]:
         if follows or why:
             again.add(job.artifact)
         if why:
-            found.append((job, why))
-    return found
+            reasons.append((job, why))
+    return reasons
 
 
 def stale(results: str, jobs: Iterable[Planned]) -> list[tuple[Planned, str]]:
@@ -108,30 +106,36 @@ def files(results: str, job: Planned) -> list[Path]:
     return [path for path in paths if path.exists()]
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m rrl.cli.why", description=__doc__)
-    parser.add_argument("config", type=Path, help="config of the experiment, such as workflow/config/demo.yaml")
-    parser.add_argument("--paths", action="store_true", help="only the files made under another plan, a line each")
-    arguments = parser.parse_args(argv)
-    plan = load_plan(arguments.config)
-    results = plan.config.results
-    if arguments.paths:
-        for job, _ in stale(results, plan.jobs):
-            print(*files(results, job), sep="\n")
-        return
-    found = roots(results, plan.jobs)
-    by_reason: dict[tuple[str, str], list[str]] = {}
-    for job, why in found:
-        by_reason.setdefault((job.stage, why), []).append(job.artifact)
-    for (stage, why), artifacts in by_reason.items():
-        more = f" and {len(artifacts) - 1} more" if len(artifacts) > 1 else ""
-        print(f"{stage}: {artifacts[0]}{more}: {why}")
-    print(
-        f"{len(found)} of {len(plan.jobs)} artifacts have a reason of their own; what is made of them follows."
-        if found
+def by_reason(reasons: Iterable[tuple[Planned, str]]) -> dict[tuple[str, str], list[str]]:
+    """(stage, reason) -> artifacts."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for job, text in reasons:
+        grouped.setdefault((job.stage, text), []).append(job.artifact)
+    return grouped
+
+
+def why(config: Path) -> dict[str, Any]:
+    """What `rrl why --json` prints."""
+    plan = load_plan(config)
+    grouped = by_reason(roots(plan.config.results, plan.jobs))
+    reasons = [{"stage": stage, "reason": text, "artifacts": names} for (stage, text), names in grouped.items()]
+    return {"config": str(config), "artifacts": len(plan.jobs), "reasons": reasons}
+
+
+def stale_paths(config: Path) -> Iterator[Path]:
+    """All files that were made under another plan."""
+    plan = load_plan(config)
+    for job, _ in stale(plan.config.results, plan.jobs):
+        yield from files(plan.config.results, job)
+
+
+def lines(content: dict[str, Any]) -> Iterator[str]:
+    for entry in content["reasons"]:
+        first, *others = entry["artifacts"]
+        yield f"{entry['stage']}: {first}{f' and {len(others)} more' if others else ''}: {entry['reason']}"
+    count = sum(len(entry["artifacts"]) for entry in content["reasons"])
+    yield (
+        f"{count} of {content['artifacts']} artifacts have a reason of their own; what is made of them follows."
+        if count
         else "Every artifact is the planned one."
     )
-
-
-if __name__ == "__main__":
-    run(main)

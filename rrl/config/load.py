@@ -1,6 +1,5 @@
 """Load an experiment's config: one line for each mistake, and as many at once as can be found."""
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,14 +120,6 @@ def _plain(value: Any, where: str, left: list[int], depth: int = 0) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(item, where, left, depth + 1) for key, item in value.items()}
     return [_plain(item, where, left, depth + 1) for item in value] if isinstance(value, list | tuple) else value
-
-
-def run_command(path: Path) -> str:
-    """What runs the experiment of a config file, from the folder that this process is in, as words for a shell."""
-    clone = Path(__file__).resolve().parents[2]
-    snakefile = [] if Path.cwd() == clone else ["--snakefile", str(clone / "Snakefile")]
-    config = [] if path == Path("config.yaml") else ["--configfile", str(path)]  # which the Snakefile takes by itself
-    return shlex.join(["snakemake", "--cores", "all", *snakefile, *config])
 
 
 def load_plan(path: Path, grid: str | None = None) -> Plan:

@@ -1,10 +1,9 @@
 """Bring the files of a data set into the data folder, or say which file to put where.
 
-Making a target does this by itself; `python -m rrl.data.fetch` brings back data that was deleted since, without running
-any job again.
+Making a target does this by itself; `rrl fetch` brings back data that was deleted since, without running any job
+again.
 """
 
-import argparse
 import gzip
 import io
 import lzma
@@ -17,15 +16,13 @@ import tarfile
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import yaml
 from filelock import FileLock
 
-from rrl.data.sources import DATASETS, DEMO, names
+from rrl.data.sources import DATASETS
 from rrl.errors import UserError
-from rrl.job import run
 from rrl.store.files import complete, is_full, sha256_of_file, space_for
 
 SECONDS = 20
@@ -62,7 +59,7 @@ def fetch(dataset: str, pins: dict[str, str], data_root: Path) -> Path:
 
 def fetch_command(dataset: str, data_root: Path) -> str:
     """The command that brings back missing files of a data set, quoted for a shell."""
-    return shlex.join(["python", "-m", "rrl.data.fetch", "--dataset", dataset, "--data-root", str(data_root)])
+    return shlex.join(["rrl", "fetch", dataset, "--data-root", str(data_root)])
 
 
 def _by_hand(dataset: str, folder: Path) -> str:
@@ -147,16 +144,3 @@ def _downloaded(command: list[str], pattern: str) -> bytes:
             raise OSError(lines[-1] if lines else f"{command[0]} exited with {result.returncode}")
         (file,) = Path(folder).glob(pattern)
         return file.read_bytes()
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m rrl.data.fetch", description=__doc__)
-    parser.add_argument("--dataset", choices=sorted(names(DEMO)), required=True)
-    parser.add_argument("--data-root", type=Path, required=True, help="folder of the data sets")
-    arguments = parser.parse_args(argv)
-    pins = yaml.safe_load((Path(__file__).parents[2] / "workflow/pins.yaml").read_text(encoding="utf-8"))
-    print(fetch(arguments.dataset, pins["data"][arguments.dataset], arguments.data_root))
-
-
-if __name__ == "__main__":
-    run(main)

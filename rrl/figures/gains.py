@@ -14,7 +14,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rrl.cli.compare_records import compare_records
+from rrl.differences import compare_records
 from rrl.figures.drawing import COLOURS, MARKERS, of_spread, panels
 from rrl.job import Card
 

@@ -72,7 +72,7 @@ def _check_pin(path: Path, file: str, planned: str) -> None:
     try:
         check(file, path)
     except OSError as error:
-        command = shlex.join(["python", "-m", "rrl.stages.download", "--file", file, "--checkpoints", checkpoints])
+        command = shlex.join(["rrl", "fetch", file, "--checkpoints", checkpoints])
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); to download it: {command}; or put it there by hand"
         ) from None

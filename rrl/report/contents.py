@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from rrl.cells import Cell, column_label, label, parameters_text, summarise
-from rrl.cli.progress import CURRENT, STALE, Progress
 from rrl.cli.show import entry_of, remarks, results_of, without_grid
+from rrl.cli.status import CURRENT, STALE, Status
 from rrl.cli.why import card_path
 from rrl.config.schema import Column, Row, Table
 from rrl.errors import UserError
@@ -32,16 +32,16 @@ class Artifacts:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self.progress = Progress(plan)
+        self.status = Status(plan)
         self.results = plan.config.results
         self._cards: dict[str, Card] = {}
 
     def state(self, job: Planned) -> str:
-        state = self.progress.state(job)
+        state = self.status.state(job)
         return DAMAGED if state == STALE and self._damaged(job) else state
 
     def reason(self, job: Planned) -> str:
-        return self.progress.reason(job)
+        return self.status.reason(job)
 
     def _damaged(self, job: Planned) -> bool:
         try:
@@ -116,7 +116,7 @@ def _shown(
     artifacts: Artifacts, name: str, table: Table, row: Row, planned: dict[str, Any], number: int, selection: str
 ) -> Shown | None:
     column: Column = table.columns[number]
-    records = artifacts.progress.cell(table, row, column)
+    records = artifacts.status.cell(table, row, column)
     if not records:
         return None
     place = name, selection, label(row.method, row.ensemble), column_label(column.model_dump())

@@ -4,7 +4,7 @@
  * #cells/TABLE/SELECTION/METHOD/COLUMN a cell; any other address is a place on the front. */
 
 const CONTENTS = JSON.parse(document.getElementById("contents").textContent);
-const { artifacts: ARTIFACTS, pool: POOL, cells: CELLS, results: RESULTS, snakemake: SNAKEMAKE } = CONTENTS;
+const { artifacts: ARTIFACTS, pool: POOL, cells: CELLS, results: RESULTS, run: RUN } = CONTENTS;
 const NAMES = Object.keys(ARTIFACTS).sort((a, b) => ARTIFACTS[a].place - ARTIFACTS[b].place);
 const MANY = 12; // links in a row
 const SVG = "http://www.w3.org/2000/svg";
@@ -383,7 +383,7 @@ function uses(name) {
 
 function commands(name) {
   const card = quoted(`${RESULTS}/${name}.json`);
-  const lines = [`rrl show ${card}`, `${SNAKEMAKE} --force ${card}`];
+  const lines = [`rrl show ${card}`, `${RUN} ${card} -- --force`];
   return [element("h2", {}, "Commands"), element("p", {}, "To see it on the command line; to make it again, alone:"),
     element("pre", { class: "command" }, lines.join("\n"))];
 }

@@ -122,20 +122,11 @@ def _stop_if_elsewhere(missing: Sequence[Path], folder: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    supervised = [name for name in checkpoints() if name.startswith("supervised-")]
     parser = argparse.ArgumentParser(prog="python -m rrl.stages.download", description=__doc__)
-    parser.add_argument("networks", nargs="*", metavar="NETWORK", help=f"default: {' '.join(supervised)}")
-    parser.add_argument("--file", help="a single file of the list, in place of networks")
-    parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), help="folder of the files")
+    parser.add_argument("--file", required=True, help="a file of rrl/networks/checkpoints.yaml")
+    parser.add_argument("--checkpoints", type=Path, required=True, help="folder of the files")
     arguments = parser.parse_args(argv)
-    if arguments.file and arguments.networks:
-        parser.error("--file stands in place of networks: give one of them")
-    for name in arguments.networks:
-        if name not in checkpoints():
-            raise UserError(f"NETWORK: found {name!r}; {one_of(name, checkpoints())}")
-    files = [file for name in arguments.networks or supervised for file in checkpoints()[name].files]
-    for file in [arguments.file] if arguments.file else files:
-        print(download(file, arguments.checkpoints))
+    print(download(arguments.file, arguments.checkpoints))
 
 
 if __name__ == "__main__":

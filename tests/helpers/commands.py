@@ -1,5 +1,6 @@
 """The commands that the README and the docs show."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -31,5 +32,6 @@ def commands(*texts: Path) -> list[str]:
 def run_shown(command: str, folder: Path) -> None:
     """Fails the test unless the command exits with 0 in a clone."""
     script = f"source {CLONE}/.venv/bin/activate; {command}"
-    result = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": str(folder)}  # rrl of the clone, though another one is installed
+    result = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, env=environment)
     assert result.returncode == 0, (command, (result.stdout + result.stderr)[-3000:])

@@ -34,7 +34,7 @@ def pictures(folder: Path, per_class: int = 10, size: int = 28) -> Path:
 
 def rrl(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
     """The command, as a user calls it, in `folder`."""
-    command = [sys.executable, "-m", "rrl.cli.main", *map(str, words)]
+    command = [sys.executable, "-m", "rrl.cli", *map(str, words)]
     return subprocess.run(
         command, cwd=folder, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(CLONE)}
     )

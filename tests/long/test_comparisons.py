@@ -61,7 +61,7 @@ def test_images_that_cannot_be_used_stop_it_by_name_before_any_training_or_are_l
 def test_it_goes_on_after_a_kill_and_never_replaces_a_config_that_was_edited(tmp_path: Path) -> None:
     files = [network(tmp_path / f"{name}.safetensors", seed) for seed, name in enumerate("ab")]
     pictures(tmp_path / "pets", per_class=200)
-    command = [sys.executable, "-m", "rrl.cli.main", "compare", *map(str, files), "--data", "pets", "--cores", "1"]
+    command = [sys.executable, "-m", "rrl.cli", "compare", *map(str, files), "--data", "pets", "--cores", "1"]
     command += ["--output", "it's mine"]
     for signals in ([signal.SIGKILL], [signal.SIGINT, signal.SIGINT]):  # Ctrl-C is often pressed again
         process = subprocess.Popen(

@@ -212,13 +212,11 @@ def test_with_any_number_of_pages_left_a_writer_ends_in_one_line(write: Writer, 
     assert pages > 1
 
 
-@pytest.mark.parametrize(
-    "words", [["rrl.cli.why", "workflow/config/tiny.yaml"], ["rrl.cli.main", "fingerprint", "LICENSE"]]
-)
+@pytest.mark.parametrize("words", [["why", "workflow/config/tiny.yaml"], ["fingerprint", "LICENSE"]])
 def test_output_to_a_full_disk_ends_in_one_line(words: list[str]) -> None:
     with open("/dev/full", "w") as full:
         result = subprocess.run(
-            [sys.executable, "-m", *words], cwd=CLONE, stdout=full, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "rrl.cli", *words], cwd=CLONE, stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert (result.returncode, result.stderr) == (
         1, "Error: no space left on the disk; make room, then run the same command again\n",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rrl.cli import claims
+from rrl.cli import claims, claims_text
 from rrl.errors import UserError
 from rrl.store.files import read_json
 from tests.helpers.clones import CLONE
@@ -34,7 +34,7 @@ def made() -> Path:
 @exact
 def test_the_claims_of_the_docs_are_those_of_the_results(made: Path, tmp_path: Path) -> None:
     plan, top1, _ = claims.results_of(CONFIG, made)
-    for path in claims.write(tmp_path, plan, top1):
+    for path in claims_text.write(tmp_path, plan, top1):
         assert path.read_bytes() == (CLONE / "docs" / path.name).read_bytes()
 
 

@@ -18,7 +18,7 @@ import yaml
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from rrl.cells import column_label, label
-from rrl.cli.report import main
+from rrl.cli.report import write
 from rrl.cli.show import cell as shown_by_rrl_show
 from rrl.config.load import load_plan
 from rrl.job import _checksum, read_card
@@ -74,7 +74,7 @@ def opened(chromium: Browser, path: Path, address: str = "", **options: Any) -> 
 
 @pytest.fixture(scope="module")
 def report(tiny: Path) -> Iterator[Path]:
-    command = [sys.executable, "-m", "rrl.cli.report", CONFIG]
+    command = [sys.executable, "-m", "rrl.cli", "report", CONFIG]
     result = subprocess.run(command, cwd=tiny, capture_output=True, text=True, check=True)
     assert re.fullmatch(r"results/tiny/report\.html: \d+ current artifacts\n", result.stdout)
     path = tiny / "results/tiny/report.html"
@@ -97,7 +97,7 @@ def remade(tiny: Path, folder: Path, change: Any = lambda content, results: None
     (folder / "config.yaml").write_text(f"# <b>Tiny</b> & so on.\n{yaml.safe_dump(content, allow_unicode=True)}")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        main(["config.yaml"])
+        write(Path("config.yaml"))
     return results / "report.html"
 
 
@@ -122,7 +122,7 @@ def contents(path: Path) -> dict[str, Any]:
 def test_the_same_results_give_the_same_bytes(tiny: Path, report: Path) -> None:
     before = report.read_bytes()
     environment = os.environ | {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
-    subprocess.run([sys.executable, "-m", "rrl.cli.report", CONFIG], cwd=tiny, env=environment, check=True)
+    subprocess.run([sys.executable, "-m", "rrl.cli", "report", CONFIG], cwd=tiny, env=environment, check=True)
     assert report.read_bytes() == before
     assert planned_jobs(tiny) == {}
 
@@ -206,13 +206,12 @@ def test_a_record_leads_to_everything_behind_it(chromium: Browser, tiny: Path, r
         assert run["finished"] in text and run["host"] in text and run["libraries"]["torch"] in text
         assert "cells of tables" in text
         commands = page.locator("#page pre.command").inner_text().splitlines()
-    executables = {
-        "rrl": [sys.executable, "-m", "rrl.cli.main"],
-        "snakemake": [sys.executable, "-m", "snakemake", "--dry-run"],
-    }
     for command in commands:
         program, *words = command.split()
-        result = subprocess.run([*executables[program], *words], cwd=tiny, capture_output=True, text=True)
+        assert program == "rrl"
+        dry = ["--dry-run"] if words[0] == "run" else []
+        executable = [sys.executable, "-m", "rrl.cli", words[0], *dry, *words[1:]]
+        result = subprocess.run(executable, cwd=tiny, capture_output=True, text=True)
         assert result.returncode == 0 and name in result.stdout + result.stderr, result.stderr
 
 
@@ -436,7 +435,7 @@ def test_nothing_there_yet(chromium: Browser, tiny: Path, tmp_path: Path) -> Non
     (tmp_path / "tiny.yaml").write_text((tiny / CONFIG).read_text())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
-        main(["tiny.yaml"])
+        write(Path("tiny.yaml"))
     with opened(chromium, tmp_path / "results/tiny/report.html") as page:
         assert "0 are current" in page.locator("#state + p").inner_text()
         assert page.evaluate(CRAWL)["broken"] == []
@@ -551,7 +550,7 @@ def test_the_papers_values_stand_beside_ours(chromium: Browser, tmp_path: Path) 
         path.write_text(json.dumps(card | {"checksum": _checksum(card)}))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
-        main(["config.yaml"])
+        write(Path("config.yaml"))
     layout = plan.table("table3").settings["layout"]
     with opened(chromium, tmp_path / "results/report.html") as page:
         block = page.locator("section#table3 table").nth(layout["selections"].index("paper"))
@@ -566,7 +565,7 @@ def test_the_papers_values_stand_beside_ours(chromium: Browser, tmp_path: Path) 
 
 
 def test_a_mistake_ends_in_a_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "rrl.cli.report", str(tmp_path / "none.yaml")]
+    command = [sys.executable, "-m", "rrl.cli", "report", str(tmp_path / "none.yaml")]
     result = subprocess.run(command, cwd=CLONE, capture_output=True, text=True)
     assert (
         result.returncode == 1
@@ -593,7 +592,7 @@ def test_snakemakes_own_report(chromium: Browser, tiny: Path, tmp_path: Path) ->
 
 def test_a_caption_of_a_figure_that_changed_is_not_shown_with_the_old_picture(tiny: Path, report: Path) -> None:
     with edited(tiny / CONFIG, "caption: The tiny experiment", "caption: The tiniest experiment"):
-        subprocess.run([sys.executable, "-m", "rrl.cli.report", CONFIG], cwd=tiny, check=True)
+        subprocess.run([sys.executable, "-m", "rrl.cli", "report", CONFIG], cwd=tiny, check=True)
         text = report.read_text()
-    subprocess.run([sys.executable, "-m", "rrl.cli.report", CONFIG], cwd=tiny, check=True)
+    subprocess.run([sys.executable, "-m", "rrl.cli", "report", CONFIG], cwd=tiny, check=True)
     assert "<figure>" not in text and "stale: layout.caption: " in text and "<figure>" in report.read_text()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from rrl.cli.compare_records import compare_records
 from rrl.cli.show import card_of, describe, lines
 from rrl.config.settings import HeadTraining, Probe
+from rrl.differences import compare_records
 from rrl.errors import UserError
 from rrl.heads.cached import Data
 from rrl.heads.picking import Selection

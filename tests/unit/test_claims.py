@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from rrl.cli import claims
+from rrl.cli import claims, claims_text
 from rrl.cli.claims import FAILS, HOLDS, UNDECIDED, Checked, Key
 from rrl.config.load import load_config
 from rrl.errors import UserError
@@ -141,7 +141,7 @@ def test_a_missing_record_leaves_its_comparison_undecided_and_says_so() -> None:
     checked = only(plan, top1)
     assert [of.verdict for of in checked.comparisons] == [HOLDS, UNDECIDED] and checked.verdict == UNDECIDED
     assert checked.comparisons[1].reason == "1 of 14 records missing" and checked.comparisons[1].interval is None
-    assert "undecided: 1 of 14 records missing" in "\n".join(claims.lines([checked]))
+    assert "undecided: 1 of 14 records missing" in "\n".join(claims_text.lines([checked]))
     assert only(plan, {}).sentence == "It does. **Undecided**: none of 2 comparisons holds, 2 are undecided."
 
 
@@ -198,16 +198,16 @@ def test_what_is_written_says_what_was_read() -> None:
     random = np.random.default_rng(0)
     plan = Plan(load_config(copy.deepcopy(CONTENT), []), PINS)
     top1 = accuracies(plan, lambda *_: 0.7 + 0.1 * float(random.random()))
-    text = claims.as_csv(claims.replicates(plan, top1))
-    assert claims.read_csv(text) == top1
+    text = claims_text.as_csv(claims.replicates(plan, top1))
+    assert claims_text.read_csv(text) == top1
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == len(top1) and {row["block"] for row in rows if row["group"] == "erm"} == {
         "erm-s0", "erm-s5", "erm-s10", "erm-s15",
     }  # fmt: skip
-    checked = claims.check(plan, claims.read_csv(text))
+    checked = claims.check(plan, claims_text.read_csv(text))
     assert checked == claims.check(plan, top1)
-    written = json.loads(claims.as_json(checked))["claims"]
-    page = claims.markdown(checked)
+    written = json.loads(claims_text.as_json(checked))["claims"]
+    page = claims_text.markdown(checked)
     for claim in checked:
         assert written[claim.name]["sentence"] == claim.sentence and page.count(claim.sentence) == 2
         assert len(written[claim.name]["comparisons"]) == len(claim.comparisons)

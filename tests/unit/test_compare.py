@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rrl.cli.compare import experiment, name_of, understand
+from rrl.cli.compare_config import experiment, name_of, understand
 from rrl.config.load import load_config
 from rrl.errors import UserError
 from tests.helpers.comparisons import network, pictures, rrl
@@ -40,14 +40,14 @@ def test_words_are_networks(tmp_path: Path) -> None:
     ("words", "preprocess", "message"),
     [
         (["A"], [], "one network: name two or more"),
-        (["A", "nothing.pth"], [], "nothing.pth: missing; allowed are timm/<name>"),
+        (["A", "nothing.pth"], [], "nothing.pth: missing; must be timm/<name>"),
         (["A", "resnet51=B.safetensors"], [], "found 'resnet51'; must be one of resnet8"),
         (["A", "A"], [], "A.safetensors: named twice"),
         (["A", "timm/no_such"], [], "timm/no_such: timm .* has no such model"),
         (["A", "torchvision/no_such"], [], "no_such"),
         (["A", "B"], [("C", "size=3")], "--preprocess: found 'C'; .*must be one of: "),
         (["A", "B"], [("B", "width=3")], "--preprocess .*: found 'width'; .*must be one of: size, resize"),
-        (["A", "B"], [("B", "size=big")], "size: found 'big'; needed are numbers"),
+        (["A", "B"], [("B", "size=big")], "size: found 'big'; must be numbers"),
         (["A", "B"], [("B", "size=32")], "resize: found 28, less than the crop.s size; must be at least 32"),
         (["A", "B"], [("B", "mean=0.1/0.2/0.3")], "std: found 1 numbers for 3 of mean"),
     ],

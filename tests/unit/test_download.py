@@ -22,10 +22,12 @@ import pytest
 import requests
 
 import rrl.bars
+import rrl.cli.fetch
 import rrl.data.downloads
 import rrl.networks.checkpoints
 import rrl.stages.download
 from docs.published import checkpoints_page
+from rrl.cli.fetch import fetch_all
 from rrl.data.downloads import ATTEMPTS
 from rrl.errors import UserError
 from rrl.networks.architectures import parse_architecture
@@ -114,6 +116,7 @@ def registry(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dic
     """One file, and an archive of three, on the site; no pins; next to no waiting."""
     entries = {"one": entry([FILE], f"{site.address}/one"), "runs": entry(RUNS, f"{site.address}/runs", archive=True)}
     monkeypatch.setattr(rrl.stages.download, "checkpoints", lambda: entries)
+    monkeypatch.setattr(rrl.cli.fetch, "checkpoints", lambda: entries)
     monkeypatch.setattr(rrl.data.downloads, "FIRST_WAIT", 0.001)
     monkeypatch.setattr(rrl.networks.checkpoints, "PINS", tmp_path / "pins.json")
     forget_pins()
@@ -355,17 +358,18 @@ def test_a_file_of_the_same_name_of_another_network_is_no_variant(
 
 
 def test_unknown_names(registry: dict[str, Checkpoint]) -> None:
-    with pytest.raises(UserError, match="NETWORK: found 'onne'; did you mean one\\? must be one of: one, runs"):
-        main(["onne"])
+    with pytest.raises(UserError, match="NAME: found 'onne'; did you mean one\\? must be one of: "):
+        list(fetch_all(["onne"], Path("data"), Path("checkpoints")))
     with pytest.raises(UserError, match=f"--file: found 'kind/on.pth.tar'; did you mean {FILE}\\?"):
-        main(["--file", "kind/on.pth.tar"])
+        download("kind/on.pth.tar", Path("checkpoints"))
 
 
 def test_command_line(site: Site, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     site.answers = [Answer(), Answer(body=tar(*map(regular, RUNS)))]
     main(["--file", FILE, "--checkpoints", str(folder)])
-    main(["runs", "one", "--checkpoints", str(folder)])
-    assert capsys.readouterr().out.splitlines() == [str(folder / file) for file in [FILE, *RUNS, FILE]]
+    assert capsys.readouterr().out.splitlines() == [str(folder / FILE)]
+    fetched = list(fetch_all(["runs", "o*", FILE], Path("data"), folder))
+    assert fetched == [(file, folder / file) for file in [*RUNS, FILE]]
     assert set(pins()) == {FILE, *RUNS}
 
 

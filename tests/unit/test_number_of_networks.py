@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rrl.cli.compare_records import compare_records
+from rrl.differences import compare_records
 from rrl.job import read_card
 
 

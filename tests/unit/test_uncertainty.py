@@ -6,8 +6,7 @@ from scipy.stats import binomtest, norm
 
 from benchmarks.coverage import ACCURACIES, FEWER, shares, tango
 from rrl import statistics as uncertainty
-from rrl.cli.compare_records import difference
-from rrl.statistics import interval, keeps, mcnemar, paired_interval, resampled_interval
+from rrl.statistics import difference, interval, keeps, mcnemar, paired_interval, resampled_interval
 
 
 def test_interval_of_an_accuracy() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +16,12 @@ import yaml
 from click.testing import CliRunner, Result
 
 from rrl.cli.main import main
+from rrl.cli.run import options
 from rrl.data.image_sources import open_source
 from rrl.job import read_card
 from rrl.statistics import paired_interval
 from rrl.store.logits import read_logits
-from tests.helpers.clones import duplicate, edited
+from tests.helpers.clones import CLONE, duplicate, edited
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def claiming(tiny: Path, tmp_path: Path) -> Path:
 
 def test_claims_are_checked_on_the_results(claiming: Path, root: Path, tmp_path: Path) -> None:
     """Two networks against one are too few to say; their accuracies are those of the records."""
-    result = call("claims", root, "--config", claiming, "--output", tmp_path / "out")
+    result = call("claims", claiming, "--results", root, "--output", tmp_path / "out")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0] == f"UNDECIDED: {CLAIM['statement']}"
@@ -78,7 +80,7 @@ def test_claims_are_checked_on_the_results(claiming: Path, root: Path, tmp_path:
         ]
         assert replicates.loc[name, "top1"] == entry["top1"]
     content = json.loads((tmp_path / "out/claims.json").read_text())
-    assert content == json.loads(call("claims", root, "--config", claiming, "--json").stdout)
+    assert content == json.loads(call("claims", claiming, "--results", root, "--json").stdout)
     assert content["claims"]["one"]["verdict"] == "undecided" and content["claims"]["one"]["comparisons"][0]["n"] == [
         2,
         1,
@@ -90,36 +92,39 @@ def test_claims_say_what_is_missing_and_what_makes_it(claiming: Path, root: Path
     record = root / "records/mnist/erm-s1/linear_probe.json"
     record.rename(tmp_path / "away")
     try:
-        result = call("claims", root, "--config", claiming)
+        result = call("claims", claiming, "--results", root)
     finally:
         (tmp_path / "away").rename(record)
     assert result.exit_code == 0 and "undecided: 1 of 3 records missing" in result.stdout
-    assert "1 record missing, left out: records/mnist/erm-s1/linear_probe.json; to make it: snakemake" in result.stderr
+    assert "1 record missing, left out: records/mnist/erm-s1/linear_probe.json; to make it: rrl run" in result.stderr
     changed = yaml.safe_load(claiming.read_text())
     changed["probes"]["tiny"]["epochs"] = 3
     claiming.write_text(yaml.safe_dump(changed))
-    result = call("claims", root, "--config", claiming)
+    result = call("claims", claiming, "--results", root)
     assert (
         result.exit_code == 1
         and "none of the 3 records that the claims need was made by this config and code" in result.output
     )
-    result = call("claims", tmp_path, "--config", claiming)
+    result = call("claims", claiming, "--results", tmp_path)
     assert result.exit_code == 1 and f"{tmp_path}: none of the 3 records" in result.output
 
 
 def test_claims_need_a_config_that_has_some(tiny: Path) -> None:
-    result = call("claims", "--config", tiny / "workflow/config/tiny.yaml")
+    result = call("claims", tiny / "workflow/config/tiny.yaml")
     assert result.exit_code == 1 and "tiny.yaml: it has no claims; name a config with some" in result.output
 
 
 def test_claims_do_without_torch() -> None:
-    code = "import sys, rrl.cli.main, rrl.cli.claims; sys.exit('torch' in sys.modules)"
+    code = "import sys, rrl.cli.main, rrl.cli.claims_text; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_a_record_is_shown_with_all_that_is_behind_it(root: Path) -> None:
     about = json.loads(call("show", root / "records/mnist/cat2/linear_probe.json", "--json").output)
-    assert about["facts"]["members"] == ["erm-s0", "erm-s1"] and about["settings"]["weight_decays"] == [0.0, 0.01]
+    assert about["facts"]["members"] == ["erm-s0", "erm-s1"] and about["settings"]["probe"]["weight_decays"] == [
+        0.0,
+        0.01,
+    ]
     sources = {source["artifact"]: source for source in about["made_from"]}
     assert next(iter(sources)) == "representations/mnist/cat2"
     assert sources["networks/erm-s1"]["settings"]["seed"] == 1
@@ -134,7 +139,9 @@ def test_a_record_is_shown_with_all_that_is_behind_it(root: Path) -> None:
     found = re.search(
         r"picked on val: {[^}]+}; val top-1 (\d+\.\d\d) %; best of 2 settings x (\d) epochs on val, so", text
     )
-    assert found and found[1] == f"{100 * first['val_top1']:.2f}" and int(found[2]) == about["settings"]["epochs"]
+    assert (
+        found and found[1] == f"{100 * first['val_top1']:.2f}" and int(found[2]) == about["settings"]["probe"]["epochs"]
+    )
     assert "so test is optimistic\n" in text and about["remarks"] == []
     assert "from networks/erm-s1, made by rrl.stages.pretrain" in text and "weight_decays [0.0, 0.01]" in text
 
@@ -229,7 +236,7 @@ def test_a_record_is_compared_with_the_mean_of_others(root: Path) -> None:
         (["show", "{root}/table2.csv", "--row", "CAT"], "--row, --column: a cell needs both"),
         (["show", "{root}/table2.csv", "--row", "CAT", "--column", "mnist 10-shot"], "--row: found 'CAT'; did you mean CAT2?"),
         (["show", "{root}/table1.csv", "--row", "ERM", "--column", "two-stage: mnist 10-shot"], "an empty cell"),
-        (["show", "{root}/records.csv", "--row", "ERM", "--column", "x"], "records.csv: not a table"),
+        (["show", "{root}/records.csv", "--row", "ERM", "--column", "x"], "records.json: not a table"),
         (["compare-records", "{root}/table2.csv", "{root}/table2.csv"], "table2.json: not a record"),
         (["compare-records", "{root}/records/mnist/cat2/linear_probe.json",
           "{root}/records/fashion-source/cat2/linear_probe.json"], "not the same test images"),
@@ -290,6 +297,59 @@ def test_what_has_no_fingerprint_is_one_line(tmp_path: Path, path: str, message:
 
 
 def test_help_says_what_each_command_does() -> None:
-    for words in ([], ["show"], ["compare-records"]):
+    for words in ([], *([name] for name in main.commands)):
         result = call(*words, "--help")
         assert result.exit_code == 0 and len(result.output) > 200
+    assert all("--json" in call(name, "--help").output for name in main.commands)
+
+
+@pytest.mark.parametrize("name", ["run", "plan", "status", "why", "report", "claims"])
+def test_a_wrong_config_is_an_error_and_a_wrong_option_a_usage_error(name: str, tmp_path: Path) -> None:
+    config = tmp_path / "wrong.yaml"
+    result = call(name, config)
+    assert (result.exit_code, result.output) == (1, f"Error: {config}: missing; name the config of an experiment\n")
+    config.write_text("results: x\n")
+    result = call(name, config)
+    assert result.exit_code == 1 and result.output.startswith(f"Error: {config}: ") and "mistakes\n" in result.output
+    assert "  targets: missing; this key is required\n" in result.output and "Traceback" not in result.output
+    result = call(name, config, "--no-such-option")
+    assert result.exit_code == 2 and "No such option" in result.output
+
+
+def test_a_run_is_a_run_of_snakemake() -> None:
+    config = Path("a.yaml")
+    local = ["--scheduler", "greedy", "--max-jobs-per-timespan", "1000/3s", "--quiet", "host", "rules"]
+    common = ["--snakefile", str(CLONE / "Snakefile"), "--configfile", "a.yaml"]
+    assert options(config) == [*common, "--cores", "all", *local]
+    assert options(config, ["x.csv", "--keep-going", "y"], cores=2, dry_run=True) == [
+        "x.csv", *common, "--cores", "2", *local, "--dry-run", "--keep-going", "y",
+    ]  # fmt: skip
+    assert options(config, profile="slurm") == [*common, "--profile", "slurm"]
+
+
+def test_a_run_makes_what_is_missing_and_says_how_it_ended(tiny: Path) -> None:
+    def rrl(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "rrl.cli", *words]
+        return subprocess.run(command, cwd=tiny, capture_output=True, text=True)
+
+    config, table = "workflow/config/tiny.yaml", "results/tiny/table1.csv"
+    (tiny / table).unlink()
+    planned = rrl("run", config, table, "--dry-run")
+    assert planned.returncode == 0 and re.search(r"^table +1$", planned.stdout, flags=re.MULTILINE), planned.stderr
+    done = rrl("run", config, table, "--cores", "1", "--json")
+    assert done.returncode == 0 and (tiny / table).exists(), done.stderr
+    assert json.loads(done.stdout) == json.loads(rrl("status", config, "--json").stdout)
+    failed = rrl("run", config, "results/tiny/no_such_file.csv")
+    assert failed.returncode == 1 and "no_such_file" in failed.stderr
+
+
+def test_what_is_fetched_is_named_or_refused(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(CLONE / "data/mnist-5k", data / "mnist-5k")
+    result = call("fetch", "mnist-*", "--data-root", data)
+    assert (result.exit_code, result.output) == (0, f"{data}/mnist-5k\n")
+    result = call("fetch", "mnist-5k", "--data-root", data, "--json")
+    assert json.loads(result.output) == [{"name": "mnist-5k", "path": f"{data}/mnist-5k"}]
+    for name in ("mnist-6k", "supervised-resnet51", "supervised_pretrain/resnet51.pth.tar", "no*"):
+        result = call("fetch", "mnist-5k", name, "--data-root", data, "--checkpoints", tmp_path)
+        assert result.exit_code == 1 and result.output.startswith(f"Error: NAME: found {name!r}; "), result.output

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from docs import reference
-from rrl.cli import claims
+from rrl.cli import claims, claims_text
 from rrl.cli.claims import Checked
 from rrl.config.load import load_config, load_plan
 from rrl.plan import Plan
@@ -57,20 +57,22 @@ CLAIMS = CLONE / "workflow/config/claims.yaml"
 @pytest.fixture(scope="module")
 def checked() -> list[Checked]:
     """The claims, decided anew from the accuracies that were committed."""
-    return claims.check(load_plan(CLAIMS), claims.read_csv((CLONE / "docs/claims.csv").read_text(encoding="utf-8")))
+    return claims.check(
+        load_plan(CLAIMS), claims_text.read_csv((CLONE / "docs/claims.csv").read_text(encoding="utf-8"))
+    )
 
 
 def test_the_committed_accuracies_are_those_that_the_claims_need() -> None:
     """All of them, and no other. To make them: make claims; rrl claims --output docs; python -m docs.reference."""
     plan, text = load_plan(CLAIMS), (CLONE / "docs/claims.csv").read_text(encoding="utf-8")
-    top1 = claims.read_csv(text)
-    assert claims.as_csv(claims.replicates(plan, top1)) == text
+    top1 = claims_text.read_csv(text)
+    assert claims_text.as_csv(claims.replicates(plan, top1)) == text
     assert {f"records/{target}/{name}/{transfer}" for target, _, name, transfer, _ in top1} == set(claims.needed(plan))
 
 
 def test_the_committed_verdicts_follow_from_the_committed_accuracies(checked: list[Checked]) -> None:
-    assert (CLONE / "docs/claims.md").read_text(encoding="utf-8") == claims.markdown(checked)
-    assert (CLONE / "docs/claims.json").read_text(encoding="utf-8") == claims.as_json(checked)
+    assert (CLONE / "docs/claims.md").read_text(encoding="utf-8") == claims_text.markdown(checked)
+    assert (CLONE / "docs/claims.json").read_text(encoding="utf-8") == claims_text.as_json(checked)
 
 
 def test_pages_quote_the_claims_as_they_came_out(checked: list[Checked]) -> None:

@@ -145,5 +145,5 @@ def test_both_grids_can_be_planned() -> None:
 
 
 def test_the_commands_that_docs_name_are_in_the_makefile() -> None:
-    listed = subprocess.run(["make", "-n", "plan", "progress"], cwd=CLONE, capture_output=True, text=True, check=True)
-    assert "rrl.cli.costs" in listed.stdout and "rrl.cli.progress" in listed.stdout
+    listed = subprocess.run(["make", "-n", "plan", "status"], cwd=CLONE, capture_output=True, text=True, check=True)
+    assert "rrl.cli plan" in listed.stdout and "rrl.cli status" in listed.stdout

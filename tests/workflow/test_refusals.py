@@ -90,7 +90,7 @@ def test_why_names_what_differs(copy: Path) -> None:
         command = [
             "bash",
             "-c",
-            f"{copy}/.venv/bin/python -m rrl.cli.why {' '.join(options)} workflow/config/tiny.yaml",
+            f"{copy}/.venv/bin/python -m rrl.cli why {' '.join(options)} workflow/config/tiny.yaml",
         ]
         return subprocess.run(command, cwd=copy, capture_output=True, text=True, check=True).stdout
 

@@ -1,0 +1,3 @@
+from rrl.cli.main import main
+
+main(prog_name="rrl")
