@@ -3,7 +3,7 @@
     python -m benchmarks.extraction --threads 1
 
 Ratios are medians over rounds in which all ways take their turn. plain: the network as torch builds it, float32,
-batches of 32. Errors are relative to the largest feature. end to end: rrl.stages.extract, from images in memory to the file,
+batches of 32. Errors are relative to the largest feature. end to end: rrl.stages.extract, from images to the file,
 against the bare forward pass with the same settings, and against timm's inference benchmark (its benchmark.py: the
 network alone, on random numbers, channels last); from JPEG files of 500 x 375 pixels as well.
 """

@@ -2,7 +2,7 @@
 
     python -m benchmarks.storage --folder /tmp
 
-writing : from float32 features in memory to the finished file: rrl.stages.extract, its network replaced by an array, and
+writing : from float32 features in memory to the finished file: rrl.stages.extract, an array for its network, and
 rrl.store.features.finish; against np.memmap and its fsync. reading : blocks of 256 rows in a random order, from
 the page cache, as probes read features that memory cannot hold. CAT : the same of ten members, read from their own
 files and put side by side, against one file that holds them so. virtual file : rrl.stages.represent for as many rows as
