@@ -24,6 +24,7 @@ import torch
 from rrl.arithmetic import NATIVE
 from rrl.config.settings import HeadTraining, PaddedCrop, Photographs, Recipe, Transform
 from rrl.data.images import Split, inputs
+from rrl.config.settings import Constant, PaddedCrop, Photographs, Transform
 from rrl.heads.cached import Data
 from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.networks.inference import compiles, for_inference
@@ -82,7 +83,7 @@ def extraction(arch: str, data: Split, transform: Transform, folder: Path) -> tu
 def training(arch: str, data: Split, transform: Transform, batch_size: int, folder: Path) -> tuple[float, float]:
     """Seconds in the digest of a saved state, and from one save to the next."""
     network = Network(build_trunk(arch), 10).to(memory_format=torch.channels_last)
-    recipe = Recipe(1, batch_size, 0.01, 0.9, True, 0.0, True, {"name": "constant"})
+    recipe = Recipe(1, batch_size, 0.01, 0.9, True, 0.0, True, Constant("constant"))
     steps = len(data.labels) // batch_size
     start = time.perf_counter()
     batches = inputs(data, np.arange(len(data.labels)), transform, None).split(batch_size)
@@ -109,7 +110,7 @@ def probe(count: int, depth: int) -> tuple[float, float]:
     digests = time.perf_counter() - start
     data = Data(torch.from_numpy(values), torch.from_numpy(labels))
     settings = [Setting(0.01, decay) for decay in (0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)]
-    once = HeadTraining(1, 0, 256, 0.9, True, {"name": "constant"}, 0)
+    once = HeadTraining(1, 0, 256, 0.9, True, Constant("constant"), 0)
     start = time.perf_counter()
     train_heads(initial_head(10, depth, 0), data, {}, [], settings, once, True)
     return digests, time.perf_counter() - start

@@ -30,6 +30,7 @@ from benchmarks.gpu_report import ENOUGH, Row
 from rrl.config.settings import HeadTraining, Photographs
 from rrl.data.images import Split, pixels_of
 from rrl.data.reading import Pixels, read
+from rrl.config.settings import Constant, Photographs
 from rrl.heads.graphs import sweep_of
 from rrl.heads.lbfgs import TrainingImages, fit_heads
 from rrl.heads.sweep import Heads
@@ -40,7 +41,7 @@ from rrl.training.batches import epoch_batches
 from rrl.training.device import batches_on_device, on_host
 
 REACHED = f">= {ENOUGH}"
-ONCE: dict[str, Any] = {"name": "constant"}
+ONCE: dict[str, Any] = Constant("constant")
 
 
 def limits(machine: Machine) -> Iterator[Row]:
@@ -221,7 +222,7 @@ def probe_epoch(machine: Machine, shape: tuple[int, int, int, int]) -> Iterator[
                 errors.T @ x
 
     epochs = 4  # the start, some steps one by one and the recording, is a small part
-    training = HeadTraining(epochs, 0, 256, 0.9, True, {"name": "constant"}, 0)
+    training = HeadTraining(epochs, 0, 256, 0.9, True, Constant("constant"), 0)
     works = {"ours": lambda: train_heads(head, data, {}, [], settings, training, True), "products": products}
     seconds = machine.turns(works, 2)
     moved = steps * 16 * number * classes * depth / machine.limits.get("copy", math.inf)
@@ -300,7 +301,7 @@ def waits(machine: Machine) -> Iterator[Row]:
     settings = [Setting(0.01, decay) for decay in DECAYS]
 
     def epochs(number: int, rules: list[str]) -> int:
-        training = HeadTraining(number, 0, 256, 0.9, True, {"name": "constant"}, 0)
+        training = HeadTraining(number, 0, 256, 0.9, True, Constant("constant"), 0)
         return counted(lambda: train_heads(head, data, {"val": data}, rules, settings, training, True))
 
     steps = -(-count // 256)

@@ -21,8 +21,9 @@ from rrl.config.settings import Photographs, Recipe
 from rrl.data.images import Split
 from rrl.data.pictures import read_picture
 from rrl.data.reading import Pixels
-from rrl.heads.cached import Data, OnDisk
-from rrl.networks.trunks import Network, Trunk, build_trunk
+from rrl.config.settings import Constant, Photographs
+from rrl.heads.cached import Columns, Data, OnDisk, open_features
+from rrl.networks.architectures import Network, Trunk, build_trunk
 from rrl.store.features import create
 from rrl.store.read_features import Columns, open_features
 from rrl.training.device import prepare
@@ -213,7 +214,7 @@ class Loop:
     def __init__(self, arch: str, pixels: int, batch: int, steps: int, device: torch.device, precision: str):
         self.steps, self.device, self.mixed = steps, device, precision == "bfloat16"
         prepare(torch.get_num_threads(), NATIVE, precision)
-        self.recipe = Recipe(1, batch, 0.001, 0.9, False, 1e-4, True, {"name": "constant"}, precision)
+        self.recipe = Recipe(1, batch, 0.001, 0.9, False, 1e-4, True, Constant("constant"), precision)
         torch.manual_seed(0)
         self.network = Network(build_trunk(arch), 1000).to(device).to(memory_format=torch.channels_last)
         values = torch.from_numpy(arrays(batch, pixels).images)

@@ -47,9 +47,9 @@ from benchmarks.gpu_stages import make_pictures
 from rrl.config.settings import HeadTraining, Recipe
 from rrl.data.images import Split, inputs
 from rrl.data.reading import read
-from rrl.heads.lbfgs import fit_heads
-from rrl.heads.picking import all_logits
-from rrl.heads.training import Setting, initial_head, train_heads
+from rrl.config.settings import Constant, Cosine, HeadTraining, Step
+from rrl.heads.sgd import Setting, all_scores, initial_head, train_heads
+from rrl.networks.architectures import Network, build_trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.trunks import Network, build_trunk
 from rrl.stages.distill import distillation, view_batches
@@ -103,7 +103,7 @@ def probes(machine: Machine) -> Iterator[Row]:
     """The sweep of all settings, with batch norm as a probe has it and without as the second stage has it."""
     (count, depth, classes), device = machine.size.probed, machine.device
     settings = [Setting(rate, decay) for rate in (0.01, 0.1) for decay in DECAYS[:3]]
-    schedule: Any = {"name": "step", "milestones": [2, 4], "factor": 0.1}
+    schedule: Any = Step("step", [2, 4], 0.1)
     training = HeadTraining(5, 0, 256, 0.9, True, schedule, 0)
     head = initial_head(classes, depth, 0)
     exact_head = head[0].double(), head[1].double()
@@ -217,7 +217,7 @@ def trained(
         machine.prepare(precision)
     images = np.random.default_rng(0).integers(0, 256, (length * batch, pixels, pixels, 3), dtype=np.uint8)
     data, transform = Split(images, np.arange(len(images)) % classes), transform_of(pixels)
-    recipe = Recipe(1, batch, 0.02, 0.9, False, 1e-4, True, {"name": "constant"}, precision)
+    recipe = Recipe(1, batch, 0.02, 0.9, False, 1e-4, True, Constant("constant"), precision)
     objective: Objective = CLASSIFICATION
 
     def batches(epoch: int, skipped: int) -> Iterator[Any]:
@@ -229,7 +229,7 @@ def trained(
         return view_batches(data, transform, ["source/train/0"], wanted, batch, 0, epoch, skipped, device=device)
 
     if protocol == "finetune":
-        recipe = replace(recipe, weight_decay=5e-4, decay_norm=False, schedule={"name": "cosine", "final": 1e-7})
+        recipe = replace(recipe, weight_decay=5e-4, decay_norm=False, schedule=Cosine("cosine", 1e-7))
     if protocol == "distill":
         random = torch.Generator().manual_seed(0)
         wanted = torch.randn(1, len(images), teachers, classes, generator=random).half()

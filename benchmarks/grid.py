@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from benchmarks.extraction import BATCH_SIZE, CPU, TRANSFORM, random_trunk
 from benchmarks.ratios import line
 from rrl.arithmetic import NATIVE
-from rrl.config.settings import HeadTraining
 from rrl.data.images import Split, inputs
-from rrl.heads.cached import Data, OnDisk
-from rrl.heads.training import Setting, initial_head, train_heads
+from rrl.heads.cached import Columns, Data, OnDisk, open_features
+from rrl.config.settings import HeadTraining, Step
+from rrl.heads.sgd import Setting, initial_head, train_heads
 from rrl.networks.inference import for_inference
 from rrl.stages.extract import extract_split
 from rrl.store.features import finish, write_virtual
@@ -38,7 +38,7 @@ DECAYS = [0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1]
 EPOCHS, CLASSES, DEPTH = 28, 10, 2048
 CIFAR = 60_000
 PUBLISHED_BATCH = 32
-TRAINING = HeadTraining(EPOCHS, 0, 256, 0.9, True, {"name": "step", "milestones": [8, 16, 24], "factor": 0.1}, 0)
+TRAINING = HeadTraining(EPOCHS, 0, 256, 0.9, True, Step("step", [8, 16, 24], 0.1), 0)
 
 
 class Count:

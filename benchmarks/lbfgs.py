@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.ratios import interleaved, line, ratio
+from rrl.config.settings import Step
 from rrl.arithmetic import NATIVE
 from rrl.heads.cached import Data
 from rrl.heads.lbfgs import TrainingImages, fit_heads
@@ -49,7 +50,7 @@ def sgd(
     sweep = Sweep(heads, decays, factors, 0.9, True, batch_norm=False)
     steps = -(-len(x) // 256)
     milestones = [round(length * at / 28) for at in (8, 16, 24)]
-    rates = iter(learning_rates({"name": "step", "milestones": milestones, "factor": 0.1}, 1.0, length, steps))
+    rates = iter(learning_rates(Step("step", milestones, 0.1), 1.0, length, steps))
     order = generator("probe batches", 0)
     for _ in range(length):
         for chosen in shuffled(len(x), 256, order):

@@ -33,12 +33,11 @@ from torch import Tensor, nn
 
 from benchmarks.ratios import interleaved, line, most_memory, ratio
 from rrl.arithmetic import NATIVE
-from rrl.config.settings import HeadTraining
-from rrl.heads.cached import Data, OnDisk
-from rrl.heads.lbfgs import fit_heads, select
-from rrl.heads.picking import Selection, blocks_of_logits
-from rrl.heads.training import Setting, initial_head, train_heads
-from rrl.store.features import CHUNK, create
+from rrl.heads.cached import Columns, Data, OnDisk, open_features
+from rrl.config.settings import Constant, HeadTraining, Step
+from rrl.heads.sgd import Selection, Setting, initial_head, scores_of, train_heads
+from rrl.stages.lbfgs_probe import fit_heads, select
+from rrl.store.features import CHUNK, create, file_digest
 from rrl.store.logits import logits_file
 from rrl.store.read_features import Columns, file_digest, open_features
 from rrl.training.device import multiply_by_onednn, prepare
@@ -49,7 +48,7 @@ DEPTH, EPOCHS = 2048, 28
 ITERATIONS, TOLERANCE = 100, 1e-4  # of L-BFGS
 CPU = torch.device("cpu")
 GIGABYTE = 2**30
-STEP = {"name": "step", "milestones": [8, 16, 24], "factor": 0.1}
+STEP = Step("step", [8, 16, 24], 0.1)
 
 
 def made_up(count: int, classes: int, seed: int) -> Data:
@@ -156,7 +155,7 @@ def from_disk(count: int, rounds: int, folder: Path) -> None:
     disk = stored(folder / "epoch.h5", count, DEPTH, 100)
     assert isinstance(disk.features, OnDisk)
     memory = Data(disk.features.read(0, 0, count)[None], disk.labels)
-    once = HeadTraining(1, 0, 256, 0.9, True, {"name": "constant"}, 0)
+    once = HeadTraining(1, 0, 256, 0.9, True, Constant("constant"), 0)
 
     def epoch(data: Data) -> None:
         train_heads(initial_head(100, DEPTH, 0), data, {}, [], SETTINGS, once, batch_norm=True)
@@ -179,7 +178,7 @@ def probe(count: int, depth: int, classes: int, steps: int, folder: Path) -> Non
     train, val = stored(folder / "train.h5", count, depth, classes), stored(folder / "val.h5", 2048, depth, classes)
     before = most_memory()
     file_digest(folder / "train.h5")
-    once = HeadTraining(1, steps, 256, 0.9, True, {"name": "constant"}, 0)
+    once = HeadTraining(1, steps, 256, 0.9, True, Constant("constant"), 0)
     head = initial_head(classes, depth, 0)
     selections, _ = train_heads(head, train, {"val": val}, ["heldout"], SETTINGS, once, batch_norm=True)
     labels = {"val": val.labels.numpy(), "test": val.labels.numpy()}

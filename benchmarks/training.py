@@ -22,7 +22,8 @@ from benchmarks.ratios import Seconds, interleaved, line, ratio
 from rrl.arithmetic import NATIVE
 from rrl.config.settings import PaddedCrop, Photographs, Recipe, Transform
 from rrl.data.images import Split
-from rrl.networks.trunks import Network, build_trunk
+from rrl.config.settings import Cosine, PaddedCrop, Photographs, Transform, WarmupCosine
+from rrl.networks.architectures import Network, build_trunk
 from rrl.training.batches import epoch_batches, step_batches
 from rrl.training.device import prepare
 from rrl.training.train import Batches, train
@@ -55,11 +56,11 @@ CASES = {
 
 
 def pretraining(batch_size: int) -> Recipe:
-    return Recipe(1, batch_size, 0.001, 0.9, True, 5e-4, True, {"name": "warmup-cosine", "warmup": 0.1})
+    return Recipe(1, batch_size, 0.001, 0.9, True, 5e-4, True, WarmupCosine("warmup-cosine", 0.1))
 
 
 def fine_tuning(batch_size: int) -> Recipe:
-    return Recipe(1, batch_size, 0.001, 0.9, False, 5e-4, False, {"name": "cosine", "final": 1e-7})
+    return Recipe(1, batch_size, 0.001, 0.9, False, 5e-4, False, Cosine("cosine", 1e-7))
 
 
 def some_images(case: Case, steps: int) -> Split:

@@ -11,8 +11,6 @@ import argparse
 import importlib
 import os
 import random
-import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -20,55 +18,32 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from tests.helpers.clones import copy_clone, snakemake
+from tests.helpers.jobs import Printed, printed
 
 ROOT = "results/tiny"
 PAGE = 4096
 SECONDS = 60  # that a job may take
-OUTPUTS = ("--output", "--csv", "--svg", "--logits", "--keep")
 
 
-@dataclass(frozen=True)
-class Command:
-    """The command of a job: stage, flags, the files that it makes."""
-
-    stage: str
-    words: tuple[str, ...]
-
-    def made(self) -> set[Path]:
-        files = {Path(path) for flag in OUTPUTS for path in self.of(flag)}
-        return files - {Path(".")}
-
-    def of(self, flag: str) -> list[str]:
-        if flag not in self.words:
-            return []
-        after = self.words[self.words.index(flag) + 1 :]
-        return list(after[: next((at for at, word in enumerate(after) if word.startswith("--")), len(after))])
-
-
-def commands(clone: Path) -> list[Command]:
-    """Of all jobs."""
+def commands(clone: Path) -> list[Printed]:
+    """The jobs of the tiny experiment."""
     options = ("--dry-run", "--forceall", "--printshellcmds")
-    output = snakemake(clone, options=options, quiet=False)
-    lines = sorted(set(re.findall(r"-m (rrl\.stages\.\w+ .*) 2> \S+$", output, re.MULTILINE)))
-    words = [shlex.split(line) for line in lines]
-    return [Command(stage.removeprefix("rrl."), tuple(rest)) for stage, *rest in words]
+    return printed(snakemake(clone, options=options, quiet=False))
 
 
-def readers(every: list[Command]) -> dict[Path, list[Command]]:
+def readers(every: list[Printed]) -> dict[Path, list[Printed]]:
     """File -> jobs that read its content. Features are read through a representation, logits with their record."""
-    found: dict[Path, list[Command]] = {}
+    found: dict[Path, list[Printed]] = {}
 
-    def add(path: Path, command: Command) -> None:
+    def add(path: Path, command: Printed) -> None:
         found.setdefault(path, []).append(command)
 
-    behind = {Path(command.of("--output")[0]): command for command in every}
+    makers = {path: command for command in every for path in command.made}
     for command in every:
-        cards = [Path(word) for word in command.words if Path(word) in behind and Path(word) not in command.made()]
-        for card in cards:
+        for card in map(Path, command.values("--inputs")):
             add(card, command)
             kind = card.relative_to(ROOT).parts[0]
             splits = [card.with_suffix("") / f"{split}.h5" for split in ("train", "val", "test")]
@@ -79,13 +54,13 @@ def readers(every: list[Command]) -> dict[Path, list[Command]]:
             if kind == "representations":
                 for split in splits:
                     add(split, command)
-                for member in behind[card].of("--features"):
+                for member in makers[card].values("--inputs"):
                     for split in splits:
                         add(Path(member).with_suffix("") / split.name, command)
             if command.stage in ("ensemble", "merge") and kind in ("records", "finetuned"):
-                logits = behind[card].of("--logits") or []
-                for path in logits:
-                    add(Path(path), command)
+                for path in makers[card].made:
+                    if path.suffix == ".h5":
+                        add(path, command)
     return found
 
 
@@ -119,7 +94,7 @@ def import_stages() -> None:
         importlib.import_module(name)
 
 
-def run(command: Command, log: Path) -> int | None:
+def run(command: Printed, log: Path) -> int | None:
     """Exit status of the job in a process of its own; None if it took too long, negative if a signal ended it."""
     child = os.fork()
     if child == 0:
@@ -129,7 +104,7 @@ def run(command: Command, log: Path) -> int | None:
             os.dup2(sys.stderr.fileno(), 2)
             signal.alarm(SECONDS)
             sys.argv = [command.stage, *command.words]
-            from rrl.command import run as run_stage
+            from rrl.job import run as run_stage
 
             run_stage(importlib.import_module(f"rrl.stages.{command.stage}").main)
             status = 0
@@ -145,19 +120,18 @@ def run(command: Command, log: Path) -> int | None:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def trial(path: Path, command: Command, log: Path, chance: random.Random) -> tuple[str, str]:
+def trial(path: Path, command: Printed, log: Path, chance: random.Random) -> tuple[str, str]:
     """In a clone, the working directory: `refused`, `harmless`, or a fault; and what was done. All is put back."""
-    before = {made: made.read_bytes() for made in [path, *command.made()] if made.exists()}
-    runs = {made.with_suffix(".run.json") for made in command.made()}
-    before |= {made: made.read_bytes() for made in runs if made.exists()}
+    before = {file: file.read_bytes() for file in [path, *command.made]}
     what = f"{path}: {damage(path, chance)}; rrl.stages.{command.stage}"
-    for made in command.made():
-        made.unlink(missing_ok=True)
+    for file in command.made:
+        file.unlink()
     status = run(command, log)
     said = log.read_text(errors="replace")
-    same = all(made.exists() and made.read_bytes() == before[made] for made in command.made())
-    for made, content in before.items():
-        made.write_bytes(content)
+    results = [file for file in command.made if not file.name.endswith(".run.json")]  # which has times
+    same = all(file.exists() and file.read_bytes() == before[file] for file in results)
+    for file, content in before.items():
+        file.write_bytes(content)
     if status == 0 and same:
         return "harmless", what
     line = said.strip().splitlines()[-1] if said.strip() else ""

@@ -1,7 +1,10 @@
-"""Jobs of single stages, outside of a workflow."""
+"""Single jobs: started outside of a workflow, and as Snakemake prints them."""
 
 import importlib
+import re
+import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +38,33 @@ def run(stage: str, settings: dict[str, Any], inputs: Sequence[Card], output: Pa
     """Run a job in this process; its card."""
     importlib.import_module(f"rrl.stages.{stage}").main(words(stage, settings, inputs, output, **others))
     return read_card(output)
+
+
+INFO = r"(?: .*\n)*"
+PRINTED = re.compile(
+    rf"^(?:local)?rule (\w+):\n{INFO}    output: (.*)\n{INFO}Shell command: .*? -m rrl\.stages\.(\w+) (.*) 2> \S+$",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A job: its rule, the files that it makes, its stage, and the command line of that."""
+
+    rule: str
+    made: tuple[Path, ...]
+    stage: str
+    words: tuple[str, ...]
+
+    def values(self, flag: str) -> list[str]:
+        after = self.words[self.words.index(flag) + 1 :]
+        return list(after[: next((at for at, word in enumerate(after) if word.startswith("--")), len(after))])
+
+
+def printed(output: str) -> list[Printed]:
+    """The jobs in the output of Snakemake with --printshellcmds, each once."""
+    jobs = [
+        Printed(rule, tuple(Path(file.split()[0]) for file in made.split(", ")), stage, tuple(shlex.split(words)))
+        for rule, made, stage, words in PRINTED.findall(output)
+    ]
+    return list(dict.fromkeys(jobs))

@@ -6,13 +6,10 @@ Python's random bytes and no product rounds; pictures are not compressed, as the
 
 import math
 import random
-import re
-import shlex
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,8 +24,9 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from rrl.jobs import STAGES
-from rrl.networks.trunks import build_trunk
-from tests.helpers.clones import copy_clone, shared, snakemake
+from rrl.networks.architectures import build_trunk
+from tests.helpers.clones import CLONE, copy_clone, shared, snakemake
+from tests.helpers.jobs import Printed, printed
 from tests.helpers.paper_data import make_imagenet
 
 MAINS = [*STAGES, "download"]  # whose flags people type too
@@ -92,30 +90,9 @@ def run_smoke(folder: Path) -> None:
     (folder / "smoke.log").write_text(said)
 
 
-INFO = r"(?: .*\n)*"
-JOB = re.compile(
-    rf"^(?:local)?rule (\w+):\n{INFO}    output: (.*)\n{INFO}Shell command: .*? -m rrl\.stages\.(\w+) (.*) 2> \S+$",
-    re.MULTILINE,
-)
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A job: its rule, the files that it made, and its command line."""
-
-    rule: str
-    made: tuple[Path, ...]
-    stage: str
-    words: tuple[str, ...]
-
-
-def ran(smoke: Path) -> list[Ran]:
+def ran(smoke: Path) -> list[Printed]:
     """All jobs of the finished smoke experiment."""
-    found = JOB.findall((smoke / "smoke.log").read_text())
-    return [
-        Ran(rule, tuple(Path(file.split()[0]) for file in made.split(", ")), stage, tuple(shlex.split(words)))
-        for rule, made, stage, words in found
-    ]
+    return printed((smoke / "smoke.log").read_text())
 
 
 class Handler(SimpleHTTPRequestHandler):

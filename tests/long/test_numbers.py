@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rrl.config.settings import HeadTraining, PaddedCrop, Recipe
 from rrl.data.images import Split
+from rrl.config.settings import Constant, PaddedCrop
 from rrl.errors import UserError
 from rrl.heads.cached import Data
 from rrl.heads.training import Setting, initial_head, train_heads
@@ -98,7 +99,7 @@ def test_an_evaluation_that_is_not_finite_stops_fine_tuning() -> None:
 def test_an_evaluation_that_is_not_finite_stops_a_probe() -> None:
     data = Data(torch.randn(1, 8, 4), torch.tensor([0, 1] * 4))
     wild = Data(torch.full((1, 8, 4), math.nan), data.labels)
-    training = HeadTraining(1, 0, 4, 0.9, True, {"name": "constant"}, 0)
+    training = HeadTraining(1, 0, 4, 0.9, True, Constant("constant"), 0)
     with pytest.raises(UserError, match=r"^epoch 1: the loss on val of Setting\(.*\) is not finite; remove it from"):
         train_heads(initial_head(2, 4, 0), data, {"val": wild}, ["heldout"], [Setting(0.1, 0.0)], training, True)
 
@@ -106,7 +107,7 @@ def test_an_evaluation_that_is_not_finite_stops_a_probe() -> None:
 def test_a_last_batch_of_one_image_that_batch_norm_cannot_normalise() -> None:
     """Where the features are one pixel large."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
-    recipe = Recipe(1, 4, 0.01, 0.9, True, 0.0, True, {"name": "constant"})
+    recipe = Recipe(1, 4, 0.01, 0.9, True, 0.0, True, Constant("constant"))
 
     def batches(*of: Any) -> Any:
         sizes: list[Tensor] = [torch.randn(4, 1, 2, 2), torch.randn(1, 1, 2, 2)]

@@ -31,7 +31,7 @@ import sys, torch
 from rrl.networks.trunks import Network, build_trunk
 from rrl.stages.distill import distillation
 from rrl.training.processes import leave, meet
-from rrl.config.settings import Recipe
+from rrl.config.settings import Constant, Recipe
 from rrl.training.train import CLASSIFICATION, train
 from rrl.training.training_state import Unsaved
 torch.set_num_threads(1)
@@ -46,7 +46,7 @@ def batches(epoch, skipped):
     for chosen in torch.randperm(300, generator=torch.Generator().manual_seed(epoch)).split(size)[skipped:]:
         chosen = unsaved.processes.share(chosen)
         yield images[chosen], wanted[chosen]
-recipe = Recipe(2, size, 0.1, 0.9, True, 5e-4, True, {"name": "constant"})
+recipe = Recipe(2, size, 0.1, 0.9, True, 5e-4, True, Constant("constant"), "float32")
 objective = CLASSIFICATION if kind == "labels" else distillation(2.0)
 train(network, batches, -(-300 // size), recipe, torch.device("cpu"), lambda epoch: None, objective, unsaved)
 if unsaved.processes.first:
@@ -80,10 +80,10 @@ class Two(Stages):
     """The stages with two GPUs that are only named: two processes compute on the CPU. In this process, which names
     none, it is one."""
 
+    gpus = 2
+
     def words(self, stage: str, **changed: Any) -> list[str]:
-        words = super().words(stage, **{"batch_size": 149, "epochs": 3, "learning_rate": 0.001, **changed})
-        words[words.index("--gpus") + 1] = "2"
-        return words
+        return super().words(stage, **{"batch_size": 149, "epochs": 3, "learning_rate": 0.001, **changed})
 
     def start(self, stage: str, seconds: float | None = None) -> subprocess.Popen[str]:
         """As a job does; or, with seconds between saves, slowly."""
@@ -99,7 +99,8 @@ class Two(Stages):
         folder = self.root / "networks"
         found = dict(load_file(folder / ("kept.safetensors" if stage == "finetune" else f"by-{stage}.safetensors")))
         if stage == "finetune":
-            with h5py.File(self.root / "stage/finetune.h5") as file:
+            (logits,) = self.root.glob("finetuned/*.h5")
+            with h5py.File(logits) as file:
                 file.visititems(lambda name, of: found.update({name: of[:]}) if isinstance(of, h5py.Dataset) else None)
         self.taken(stage)
         return found

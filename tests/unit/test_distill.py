@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rrl.config.settings import PaddedCrop, Photographs, Recipe, Transform, parse_transform
 from rrl.data.images import Split, load_split
+from rrl.config.settings import PaddedCrop, Photographs, Recipe, Step, Transform, keyed
 from rrl.errors import UserError
 from rrl.job import Card
 from rrl.networks.inference import for_inference
@@ -46,7 +47,7 @@ def noise(count: int, size: int = 28) -> Split:
 
 
 def recipe(**changed: Any) -> Recipe:
-    return Recipe(**{**RECIPE, **changed})
+    return replace(RECIPE, **changed)
 
 
 def losses(log: str, name: str) -> list[tuple[float, float]]:
@@ -110,7 +111,7 @@ def test_the_student_is_trained_as_by_a_plain_loop(
     torch.manual_seed(0)
     student = Network(build_trunk("resnet8"), teachers * 5).double()
     plain = Heads(student, teachers)
-    schedule = {"name": "step", "milestones": [2, 4], "factor": 0.1}
+    schedule = Step("step", [2, 4], 0.1)
     changed = {"nesterov": nesterov, "weight_decay": weight_decay, "schedule": schedule, "learning_rate": 0.05}
 
     def batches(epoch: int, skipped: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -189,7 +190,7 @@ def test_the_loss_of_a_student_that_can_match_goes_to_the_teachers_entropy(capsy
 
 TRANSFORMS: list[Transform] = [
     PaddedCrop(0.3, 0.4, 2, True),
-    Photographs(28, 32, (0.3, 1.0), "bilinear", True, (0.5,), (0.25,)),
+    Photographs(28, 32, [0.3, 1.0], "bilinear", True, [0.5], [0.25]),
 ]
 
 
@@ -237,17 +238,18 @@ def test_logits_are_heads_on_cached_features(source: Source) -> None:
 @pytest.mark.parametrize("plain", [True, False])
 def test_logits_are_those_of_the_teachers_on_the_students_images(source: Source, plain: bool) -> None:
     features = source.plain if plain else source.features
-    transform, views = parse_transform(CROP), 1 if plain else VIEWS
+    views = 1 if plain else VIEWS
     data = load_split(source.target, "train", CLONE / "data")
     logits = teacher_logits(features, source.networks, CPU)
     assert logits.dtype == (torch.float32 if plain else torch.float16)
-    draws = views_of("train", source.target.artifact, check_teachers(source.target, features, source.networks, CROP))
+    teachers = check_teachers(source.target, features, source.networks, keyed(CROP))
+    draws = views_of("train", source.target.artifact, teachers)
     assert len(draws) == views
     heads = read_heads(source.networks)
-    trunks = [load_trunk(network, transform) for network in source.networks]
+    trunks = [load_trunk(network, CROP) for network in source.networks]
     tolerance = 1e-4 if plain else 1e-2
     for epoch in (0, views + 1):
-        for images, wanted in view_batches(data, transform, draws, logits, 100, 3, epoch):
+        for images, wanted in view_batches(data, CROP, draws, logits, 100, 3, epoch):
             with torch.no_grad():
                 found = [nn.functional.linear(trunk(images), *head) for trunk, head in zip(trunks, heads, strict=True)]
             torch.testing.assert_close(torch.stack(found, 1), wanted.float(), atol=tolerance, rtol=tolerance)
@@ -275,7 +277,7 @@ def test_the_student_learns_from_its_teachers(source: Source, capsys: pytest.Cap
         assert json.loads(file.metadata()["rrl"]) == {
             "arch": "resnet8", "origin": "distill", "seed": 7, "key": card.key, "settings": card.settings,
         }  # fmt: skip
-    assert load_trunk(card, parse_transform(CROP))(torch.zeros(2, 1, 28, 28)).shape == (2, 32)
+    assert load_trunk(card, CROP)(torch.zeros(2, 1, 28, 28)).shape == (2, 32)
 
 
 def test_the_students_network_can_be_used_as_any_other(source: Source) -> None:
@@ -334,16 +336,16 @@ def test_features_must_be_those_of_the_teachers_on_the_target(source: Source) ->
     target, features, networks = source.target, source.features, source.networks
 
     def message(features: list[Card], networks: list[Card], target: Card = target, transform: Any = CROP) -> str:
-        return refused(lambda: check_teachers(target, features, networks, transform))
+        return refused(lambda: check_teachers(target, features, networks, keyed(transform)))
 
-    assert message([], []) == "--networks: found none; at least one teacher is needed"
+    assert message([], []) == "--inputs: found no network; at least one teacher is needed"
     swapped = message(features[::-1], networks)
     assert swapped == (
-        "--features: found those of [['targets/source', 'networks/erm-s1'], ['targets/source', 'networks/erm-s0']]; "
+        "--inputs: found features of [['targets/source', 'networks/erm-s1'], ['targets/source', 'networks/erm-s0']]; "
         "needed are, in this order, those of [['targets/source', 'networks/erm-s0'], ['targets/source', 'networks/erm-s1']]"
     )
     assert message(features[:1], networks).startswith(
-        "--features: found those of [['targets/source', 'networks/erm-s0']];"
+        "--inputs: found features of [['targets/source', 'networks/erm-s0']];"
     )
     assert "['targets/new', 'networks/erm-s0']" in message(features, networks, replace(target, artifact="targets/new"))
     path = features[1].path
@@ -352,18 +354,18 @@ def test_features_must_be_those_of_the_teachers_on_the_target(source: Source) ->
         f"to rebuild it: rm -f {path}, then run the same snakemake command again"
     )
     assert f"{features[0].path}: not of the" in message(features, networks, replace(target, digest="other"))
-    assert message(features, networks, transform={**CROP, "pad": 1}) == (
+    assert message(features, networks, transform=replace(CROP, pad=1)) == (
         f'{features[0].path}: of transform {{"flip": true, "mean": 0.286, "pad": 2, "std": 0.353}}; '
-        '--transform is {"flip": true, "mean": 0.286, "pad": 1, "std": 0.353} and must be the same'
+        'that of --settings is {"flip": true, "mean": 0.286, "pad": 1, "std": 0.353} and must be the same'
     )
     assert message([features[0], source.plain[1]], networks) == (
-        "--features: found [3, 1] views; allowed is the same number for all teachers"
+        "--inputs: found features of [3, 1] views; allowed is the same number for all teachers"
     )
 
 
 def test_the_stage_checks_its_teachers(source: Source) -> None:
-    with pytest.raises(UserError, match="of transform .*--transform is"):
-        source.distill("refused", transform=CROP | {"pad": 1})
+    with pytest.raises(UserError, match="of transform .*that of --settings is"):
+        source.distill("refused", transform=replace(CROP, pad=1))
     assert not (source.root / "networks/refused.json").exists()
 
 
@@ -380,7 +382,7 @@ def test_teachers_must_have_heads_of_the_same_classes(source: Source, tmp_path: 
     )
     four = other_head(source, tmp_path, torch.zeros(4, 32))
     assert refused(lambda: read_heads([source.networks[0], four])) == (
-        "--networks: found heads of {'networks/erm-s0': 3, 'networks/erm-s1': 4} classes; "
+        "--inputs: found heads of {'networks/erm-s0': 3, 'networks/erm-s1': 4} classes; "
         "allowed is the same number for all teachers"
     )
 

@@ -12,6 +12,7 @@ from torch.optim.sgd import sgd
 
 from rrl.config.settings import PaddedCrop, Recipe
 from rrl.data.images import Split
+from rrl.config.settings import Constant, Cosine, PaddedCrop, Recipe, Step, WarmupCosine
 from rrl.errors import UserError
 from rrl.networks.trunks import Network, build_trunk, parameter_count
 from rrl.stages.random_network import set_statistics
@@ -25,7 +26,7 @@ from rrl.training.training_state import Position, Unsaved
 CPU = torch.device("cpu")
 RECIPE = Recipe(
     epochs=3, batch_size=8, learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=0.01, decay_norm=False,
-    schedule={"name": "step", "milestones": [1, 2], "factor": 0.1},
+    schedule=Step("step", [1, 2], 0.1), precision="float32",
 )  # fmt: skip
 
 
@@ -76,12 +77,12 @@ def test_schedules_equal_pytorchs() -> None:
         return rates
 
     torch_schedules = torch.optim.lr_scheduler
-    step = learning_rates({"name": "step", "milestones": [8, 16, 24], "factor": 0.1}, 0.1, 28, 3)
+    step = learning_rates(Step("step", [8, 16, 24], 0.1), 0.1, 28, 3)
     assert step == pytest.approx(reference(lambda o: torch_schedules.MultiStepLR(o, [8, 16, 24], 0.1), 28, 3, False))
-    cosine = learning_rates({"name": "cosine", "final": 1e-7}, 0.1, 10, 4)
+    cosine = learning_rates(Cosine("cosine", 1e-7), 0.1, 10, 4)
     assert cosine == pytest.approx(reference(lambda o: torch_schedules.CosineAnnealingLR(o, 10, 1e-7), 10, 4, False))
-    assert learning_rates({"name": "constant"}, 0.1, 2, 2) == [0.1] * 4
-    warm = learning_rates({"name": "warmup-cosine", "warmup": 0.1}, 0.1, 5, 8)
+    assert learning_rates(Constant("constant"), 0.1, 2, 2) == [0.1] * 4
+    warm = learning_rates(WarmupCosine("warmup-cosine", 0.1), 0.1, 5, 8)
     assert warm[:5] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1]) and warm[-1] < 0.001
     assert all(a > b for a, b in pairwise(warm[4:]))
 

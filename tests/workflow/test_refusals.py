@@ -10,7 +10,8 @@ from rrl.cli.why import reason
 from rrl.job import read_card
 from rrl.jobs import Planned
 from tests.helpers.clones import duplicate, edited, snakemake
-from tests.helpers.flips import Command, commands, import_stages, run
+from tests.helpers.flips import commands, import_stages, run
+from tests.helpers.jobs import Printed
 from tests.helpers.reruns import ROOT
 from tests.helpers.spoilt import CASES
 
@@ -18,16 +19,14 @@ from tests.helpers.spoilt import CASES
 class Jobs:
     """The jobs of a finished tiny experiment, which lies in the working directory, each in a process of its own."""
 
-    def __init__(self, every: list[Command]):
-        self.by_file = {path: command for command in every for path in command.made()}
+    def __init__(self, every: list[Printed]):
+        self.by_file = {path: command for command in every for path in command.made}
 
-    def maker(self, file: str) -> Command:
+    def maker(self, file: str) -> Printed:
         """The job that makes an artifact, by any of its files."""
-        path = Path(ROOT, file)
-        card = path.parent if path.stem in ("train", "val", "test") else path
-        return self.by_file.get(path) or self.by_file[card.with_suffix(".json")]
+        return self.by_file[Path(ROOT, file)]
 
-    def run(self, command: Command, log: Path) -> tuple[int | None, str]:
+    def run(self, command: Printed, log: Path) -> tuple[int | None, str]:
         """Exit status and log."""
         return run(command, log), log.read_text()
 
