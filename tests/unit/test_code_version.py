@@ -1,50 +1,142 @@
-"""The version of a stage's code. test_reruns.py has what each change reruns."""
+"""The version of a job's code: what changes it and what does not. test_reruns.py has what each change reruns."""
 
 import ast
 import hashlib
 import json
+import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from rrl.command import flags
 
-from rrl.store import code_version as versions
+from rrl import code_version as versions
+from rrl.config.settings import STAGES
 from tests.helpers.clones import CLONE
 
-STAGES = [
-    "target", "image_target", "paper_target", "convert", "user_network", "library_network", "pretrain",
-    "random_network", "distill", "extract", "represent", "probe", "lbfgs_probe", "best_subset", "finetune",
-    "merge", "two_stage", "averaged_head", "ensemble", "similarity", "collect", "table", "figure",
-]  # fmt: skip
+NOW = {stage: versions.code_version(stage) for stage in STAGES}
+PROBING = {"two_stage"}  # and the probes whose settings name the solver
+
+Change = Callable[[Path], None]
+After = Callable[[Change], dict[str, str]]
+
+
+def clear() -> None:
+    for cached in (versions.module_digest, versions.accepted_refactors, versions._tree, versions._imports):
+        cached.cache_clear()
 
 
 @pytest.fixture
-def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, str], dict[str, str]]:
-    """Versions of all stages after a text in one module was replaced."""
+def after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[After]:
+    """Versions of all stages after a change of a copy of the package; changes add up."""
     package = tmp_path / "rrl"
-    shutil.copytree(versions.PACKAGE, package)
+    shutil.copytree(versions.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(versions, "PACKAGE", package)
 
-    def clear() -> None:
-        for function in (versions.code_version, versions._tree, versions._module_digest, versions._imports):
-            function.cache_clear()
-
-    def edit(module: str, old: str, new: str) -> dict[str, str]:
-        path = package / f"{module}.py"
-        assert old in path.read_text()
-        path.write_text(path.read_text().replace(old, new))
+    def changed(change: Change) -> dict[str, str]:
+        change(package)
         clear()
         return {stage: versions.code_version(stage) for stage in STAGES}
 
     clear()
-    yield edit  # type: ignore[misc]
+    yield changed
+    monkeypatch.undo()
     clear()
 
 
-NOW = {stage: versions.code_version(stage) for stage in STAGES}
+def edit(module: str, old: str, new: str) -> Change:
+    """In a module, named by its path below the package, a text replaced."""
+
+    def change(package: Path) -> None:
+        path = package / f"{module}.py"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    return change
+
+
+def move(module: str, to: str) -> Change:
+    """A module at another place; whoever imports it, imports it from there."""
+
+    def change(package: Path) -> None:
+        (package / to).parent.mkdir(exist_ok=True)
+        (package / f"{module}.py").rename(package / f"{to}.py")
+        old, new = (f"rrl.{name}".replace("/", ".") for name in (module, to))
+        (old_package, _, old_name), (new_package, _, new_name) = old.rpartition("."), new.rpartition(".")
+        for path in package.rglob("*.py"):
+            text = re.sub(rf"\b{re.escape(old)}\b", new, path.read_text())
+            path.write_text(text.replace(f"from {old_package} import {old_name}\n", f"from {new_package} import {new_name}\n"))
+
+    return change
+
+
+def differing(versions_after: dict[str, str]) -> set[str]:
+    return {stage for stage in STAGES if versions_after[stage] != NOW[stage]}
+
+
+# What reruns nothing
+
+
+def test_a_move_and_another_name_of_a_module_change_nothing(after: After) -> None:
+    assert differing(after(move("training/randomness", "training/streams"))) == set()
+    assert differing(after(move("data/shots", "heads/few"))) == set()
+    assert differing(after(move("cells", "report/cells"))) == set()
+
+
+def test_comments_docstrings_and_layout_change_nothing(after: After) -> None:
+    assert differing(after(edit("heads/sgd", "HEAD_STD = 0.01", "# why\nHEAD_STD = (\n    0.01\n)"))) == set()
+    assert differing(after(edit("stages/merge", '"""Stage `merge`', '"""A stage: `merge`'))) == set()
+
+
+def test_an_edited_message_changes_nothing(after: After) -> None:
+    refused = after(edit("data/shots", "training images, shots needs", "images to train on, and shots needs"))
+    assert differing(refused) == set()
+    said = after(edit("store/work", "in use by", "used by")) if "in use by" in text_of("store/work") else NOW
+    assert differing(said) == set()
+    assert differing(after(edit("heads/probes", 'print(f"shots {shots}', 'print(f"with shots {shots}'))) == set()
+
+
+@pytest.mark.parametrize("module", sorted(versions.PLUMBING | versions.DECLARATIONS))
+def test_plumbing_and_declarations_are_left_out(after: After, module: str) -> None:
+    def add_a_statement(package: Path) -> None:
+        with open(package / f"{module.replace('.', '/')}.py", "a") as file:
+            file.write("\nEDITED = 1\n")
+
+    assert differing(after(add_a_statement)) == set()
+
+
+# What reruns something
+
+
+def text_of(module: str) -> str:
+    return (versions.PACKAGE / f"{module}.py").read_text()
+
+
+def test_a_constant_changes_the_stages_that_import_it(after: After) -> None:
+    assert differing(after(edit("stages/merge", "SUFFIX", "SUFFIX") if "SUFFIX" in text_of("stages/merge") else edit("store/record", "ROWS = 4096", "ROWS = 2048"))) >= {"merge", "ensemble", "collect", "table"}
+
+
+def test_an_import_more_changes_the_stage(after: After) -> None:
+    assert differing(after(edit("stages/merge", "import time\n", "import time\n\nimport rrl.data.shots\n"))) == {"merge"}
+
+
+def test_another_import_of_the_same_names_changes_the_stage(after: After) -> None:
+    """The name is the same, what it stands for is not."""
+    def change(package: Path) -> None:
+        shutil.copy(package / "data/shots.py", package / "data/other_shots.py")
+        edit("data/other_shots", "import numpy as np\n", "import numpy as np\n\nFIRST = 1\n")(package)
+        edit("stages/finetune", "from rrl.data.shots import", "from rrl.data.other_shots import")(package)
+
+    assert differing(after(change)) == {"finetune"}
+
+
+def test_a_library_in_place_of_another_changes_the_stage(after: After) -> None:
+    assert differing(after(edit("stages/merge", "import time\n", "import datetime as time\n"))) == {"merge"}
+
+
+# Versions stay comparable
 
 
 SYNTAX = '''
@@ -80,40 +172,31 @@ def test_the_digest_is_the_same_under_every_python() -> None:
     """Of a text with every kind of syntax, as Python 3.11, 3.12 and 3.13 gave it; and of all stages, under the
     Pythons that are here."""
     words = versions._tokens(ast.parse(SYNTAX), [])
-    assert hashlib.sha256(" ".join(words).encode()).hexdigest()[:16] == "fde2801b9742d6f1"
-    code = "import sys; from rrl.code_version import code_digest; print(*map(code_digest, sys.argv[1:]))"
+    assert hashlib.sha256(" ".join(words).encode()).hexdigest()[:16] == "GOLDEN"
+    code = "import sys; from rrl.code_version import code_version; print(*map(code_version, sys.argv[1:]))"
     for minor in range(11, 16):
         command = [f"python3.{minor}", "-c", code, *STAGES]
         if shutil.which(command[0]) and subprocess.run([command[0], "-c", ""], capture_output=True).returncode == 0:
             result = subprocess.run(command, cwd=CLONE, capture_output=True, text=True, check=True)
-            assert result.stdout.split() == [versions.code_digest(stage) for stage in STAGES], minor
+            assert result.stdout.split() == list(NOW.values()), minor
 
 
-def test_an_accepted_digest_has_the_version_of_the_older_one(edited: Callable[[str, str, str], dict[str, str]]) -> None:
-    changed = edited("probing/heads", "HEAD_STD = 0.01", "HEAD_STD = 0.02")
-    assert {stage for stage in STAGES if changed[stage] != NOW[stage]} == {
-        "probe",
-        "lbfgs_probe",
-        "best_subset",
-        "two_stage",
-    }
-    table = versions.accepted_refactors() | {changed["probe"]: NOW["probe"]}
-    (versions.PACKAGE / versions.ACCEPTED).write_text(json.dumps(table))
-    after = edited("probing/heads", "HEAD_STD = 0.02", "HEAD_STD = 0.02")
-    assert after == changed | {"probe": NOW["probe"]}
+def test_an_accepted_digest_stands_for_the_older_one(after: After) -> None:
+    before = versions.module_digest("heads.sgd")
+    changed = after(edit("heads/sgd", "HEAD_STD = 0.01", "HEAD_STD = 0.02"))
+    assert differing(changed) >= {"two_stage"}
+    digest = versions.module_digest("heads.sgd")
+    assert digest != before
+
+    def accept(package: Path) -> None:
+        table = versions.accepted_refactors() | {digest: before}
+        (package / versions.ACCEPTED).write_text(json.dumps(table))
+
+    assert differing(after(accept)) == set()
 
 
-def test_a_stage_depends_on_no_other_stage_nor_on_the_config() -> None:
+def test_no_stage_imports_another_stage_nor_the_plan() -> None:
     for stage in STAGES:
-        others = versions.imported_modules(stage) - {stage}
-        assert not others & {
-            *STAGES,
-            *(f"experiment.{module}" for module in ("config", "schema", "references", "plan")),
-        }, stage
-
-
-def test_flags_are_the_words_of_the_settings() -> None:
-    settings = {"weight_decays": [1e-5, 0.1], "nesterov": True, "arch": "resnet8", "schedule": {"name": "constant"}}
-    assert flags(settings) == [
-        "--weight-decays", "1e-05", "0.1", "--nesterov", "true", "--arch", "resnet8", "--schedule", '{"name": "constant"}',
-    ]  # fmt: skip
+        others = versions.modules_of(f"stages.{stage}") - {f"stages.{stage}"}
+        assert not {name for name in others if name.startswith(("stages.", "cli."))}, stage
+        assert not others & {"config.load", "config.schema", "config.references", "config.names", "plan", "jobs"}, stage

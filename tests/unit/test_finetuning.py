@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from rrl.config.runs import Run, setting_name
-from rrl.config.settings import PaddedCrop
-from rrl.data.images import Split, join, load_split
+from rrl.data.images import Split, load_split
+from rrl.config.settings import FirstStage, PaddedCrop
 from rrl.errors import UserError
 from rrl.heads.stage_one import averaged_head, stage_one
 from rrl.heads.sweep import Heads, logits
@@ -32,7 +32,7 @@ torch.set_num_threads(1)
 CPU = torch.device("cpu")
 PLAIN = PaddedCrop(0.0, 1.0, 0, False)
 SETTING = "heldout-lr0.1-wd0.0005-e2"
-SELECTED = {"selection": "heldout", "shots": 10}
+SELECTED = FirstStage(0.1, 5e-4, 2, "heldout", 10)
 
 
 def made_up(count: int, classes: int = 4) -> Split:
@@ -233,7 +233,7 @@ def test_a_representation_is_fine_tuned_as_one_model(tiny: Path) -> None:
 
 def test_heads_of_other_networks_are_refused(tiny: Path) -> None:
     networks = fine_tuned(tiny)
-    with pytest.raises(UserError, match=r"--networks: found .*erm-s1.*has members .*erm-s0"):
+    with pytest.raises(UserError, match=r"--inputs: found networks .*erm-s1.*has members .*erm-s0"):
         list(stage_one([card(tiny, f"representations/mnist/cat2.{SETTING}")], networks[::-1], [SELECTED]))
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rrl.config.settings import PaddedCrop, Recipe
+from rrl.arithmetic import NATIVE
 from rrl.data import reading
 from rrl.data.images import Split
+from rrl.config.settings import PaddedCrop, Pretrain, Recipe
 from rrl.errors import UserError
 from rrl.job import Job
 from rrl.stages.finetune import BestEpoch, Evaluation
@@ -23,7 +25,7 @@ from rrl.training import batches, training_state
 from rrl.training import train as loop
 from rrl.training.train import train
 from rrl.training.training_state import Saved
-from tests.helpers.trainings import EPOCHS, RECIPE, STEPS, Stages
+from tests.helpers.trainings import EPOCHS, RECIPE, RUN, STEPS, Stages
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -87,7 +89,7 @@ def stopped(run: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune", "distill"])
 def test_stages_of_this_file_are_long_enough(stages: Stages, stage: str) -> None:
-    names = {"finetune": {"finetune.h5", "finetune.json", "kept.json", "kept.safetensors"}}
+    names = {"finetune": {f"{RUN}.h5", f"{RUN}.json", "kept.json", "kept.safetensors"}}
     plain = {f"by-{stage}.json", f"by-{stage}.safetensors"}
     assert set(stages.expected[stage]) == names.get(stage, plain)
     assert stages.made(stage) == stages.expected[stage]
@@ -271,18 +273,18 @@ def test_a_folder_in_use_is_refused(stages: Stages, stop: Stop) -> None:
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_random_states_and_missing_velocities_are_kept(tmp_path: Path, stop: Stop, momentum: float) -> None:
-    of = {**RECIPE, "momentum": momentum, "nesterov": momentum > 0, "epochs": 3}
-    recipe = Recipe(**of)
+    recipe = replace(RECIPE, momentum=momentum, nesterov=momentum > 0, epochs=3)
     x = torch.rand(8, 4, 6, generator=torch.Generator().manual_seed(0))
     y = torch.arange(32).view(8, 4) % 3
-    job = Job("pretrain", {}, "version", ())
+    settings = Pretrain(NATIVE, "resnet8", 0, recipe, PLAIN)
+    job = Job("pretrain", settings, (), tmp_path / "networks/a.json")
 
     def trained() -> dict[str, Tensor]:
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
         network[1].register_buffer("unsaved", torch.zeros(1), persistent=False)
         data = list(zip(x, y, strict=True))
-        with Saved(job, tmp_path, "networks/a") as saved:
+        with Saved(job) as saved:
             train(network, lambda epoch, skipped: iter(data[skipped:]), 8, recipe, CPU, lambda epoch: None, saved=saved)
         return network.state_dict()
 

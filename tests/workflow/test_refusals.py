@@ -1,12 +1,15 @@
 """What is refused, the command that the message gives, and that it rebuilds the same results."""
 
+import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rrl.cli.why import reason
+from rrl.config.settings import Target, parse
 from rrl.job import read_card
 from rrl.jobs import Planned
 from tests.helpers.clones import duplicate, edited, snakemake
@@ -80,8 +83,11 @@ def test_code_edited_while_jobs_wait_is_refused(copy: Path) -> None:
     with edited(copy / "rrl/stages/table.py", "Windows share", "Windows have"):
         result = subprocess.run(["bash", "-c", command], cwd=copy, capture_output=True, text=True)
     assert result.returncode == 1
-    assert result.stderr.startswith("Error: rrl.stages.table: code changed since submission (planned ")
-    assert result.stderr.endswith("run the same snakemake command again\n")
+    assert re.fullmatch(
+        r"Error: rrl\.stages\.table: the key of this job is \w{16}, planned was \w{16}: its code, its settings or a card "
+        r"that it reads changed since it was planned\. Run the same snakemake command again; .*\n",
+        result.stderr,
+    )
 
 
 def test_why_names_what_differs(copy: Path) -> None:
@@ -99,7 +105,7 @@ def test_why_names_what_differs(copy: Path) -> None:
         lines = why().splitlines()
     assert (
         lines[0]
-        == "probe: records/fashion-source/random-s0/linear_probe and 13 more: weight_decays: [0.0, 0.01] -> [0.0, 0.001]"
+        == "probe: records/fashion-source/random-s0/linear_probe and 13 more: probe.weight_decays: [0.0, 0.01] -> [0.0, 0.001]"
     )
     assert lines[1].startswith("14 of ")
     assert why().splitlines()[0] == "ensemble: records/mnist/cat2/ensemble: not made yet"
@@ -110,7 +116,9 @@ def test_why_names_what_differs(copy: Path) -> None:
 
 def test_another_plan_without_a_difference_that_can_be_told_is_another_one(tiny: Path) -> None:
     card = read_card(tiny / ROOT / "targets/mnist.json")
-    same = Planned("target", "targets/mnist", card.settings)
+    settings = parse(Target, json.dumps(card.settings))
+    same = Planned("target", "targets/mnist", settings)
     assert reason(str(tiny / ROOT), same) == ""
-    other = Planned("target", "targets/mnist", card.settings | {"new": "none"})
+    source = replace(settings.source, split_seed=float(settings.source.split_seed))  # equal, and written otherwise
+    other = Planned("target", "targets/mnist", replace(settings, source=source))
     assert reason(str(tiny / ROOT), other) == f"key: {card.key} -> {other.key}"
