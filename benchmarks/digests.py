@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from rrl.arithmetic import NATIVE
-from rrl.config.settings import HeadTraining, PaddedCrop, Photographs, Recipe, Transform
+from rrl.config.settings import Constant, HeadTraining, PaddedCrop, Photographs, Recipe, Transform
 from rrl.data.images import Split, inputs
-from rrl.config.settings import Constant, PaddedCrop, Photographs, Transform
 from rrl.heads.cached import Data
-from rrl.heads.training import Setting, initial_head, train_heads
+from rrl.heads.sgd import Setting, initial_head, train_heads
+from rrl.networks.architectures import Network, build_trunk
 from rrl.networks.inference import compiles, for_inference
 from rrl.networks.trunks import Network, build_trunk
 from rrl.stages import extract

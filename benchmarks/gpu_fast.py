@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rrl.stages.lbfgs_probe import TrainingImages, fit_heads
 from torch import Tensor, nn
 
 from benchmarks.gpu_made_up import (
@@ -27,12 +28,11 @@ from benchmarks.gpu_made_up import (
     undetermined,
 )  # fmt: skip
 from benchmarks.gpu_report import ENOUGH, Row
-from rrl.config.settings import HeadTraining, Photographs
+from rrl.config.settings import Constant, HeadTraining, Photographs
 from rrl.data.images import Split, pixels_of
 from rrl.data.reading import Pixels, read
-from rrl.config.settings import Constant, Photographs
 from rrl.heads.graphs import sweep_of
-from rrl.heads.lbfgs import TrainingImages, fit_heads
+from rrl.heads.sgd import Setting, initial_head, train_heads
 from rrl.heads.sweep import Heads
 from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.networks.inference import folded, for_inference

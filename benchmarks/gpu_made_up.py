@@ -17,11 +17,10 @@ from torch import Tensor, nn
 
 from benchmarks.ratios import Seconds, interleaved
 from rrl.arithmetic import NATIVE
-from rrl.config.settings import Photographs, Recipe
+from rrl.config.settings import Constant, Photographs, Recipe
 from rrl.data.images import Split
 from rrl.data.pictures import read_picture
 from rrl.data.reading import Pixels
-from rrl.config.settings import Constant, Photographs
 from rrl.heads.cached import Columns, Data, OnDisk, open_features
 from rrl.networks.architectures import Network, Trunk, build_trunk
 from rrl.store.features import create

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rrl.stages.lbfgs_probe import fit_heads
 from torch import Tensor
 
 from benchmarks.gpu_made_up import (
@@ -44,10 +45,9 @@ from benchmarks.gpu_made_up import (
 )  # fmt: skip
 from benchmarks.gpu_report import Row
 from benchmarks.gpu_stages import make_pictures
-from rrl.config.settings import HeadTraining, Recipe
+from rrl.config.settings import Constant, Cosine, HeadTraining, Recipe, Step
 from rrl.data.images import Split, inputs
 from rrl.data.reading import read
-from rrl.config.settings import Constant, Cosine, HeadTraining, Step
 from rrl.heads.sgd import Setting, all_scores, initial_head, train_heads
 from rrl.networks.architectures import Network, build_trunk
 from rrl.networks.inference import for_inference

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from benchmarks.extraction import BATCH_SIZE, CPU, TRANSFORM, random_trunk
 from benchmarks.ratios import line
 from rrl.arithmetic import NATIVE
+from rrl.config.settings import HeadTraining, Step
 from rrl.data.images import Split, inputs
 from rrl.heads.cached import Columns, Data, OnDisk, open_features
-from rrl.config.settings import HeadTraining, Step
 from rrl.heads.sgd import Setting, initial_head, train_heads
 from rrl.networks.inference import for_inference
 from rrl.stages.extract import extract_split

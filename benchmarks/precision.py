@@ -16,14 +16,12 @@ import yaml
 from rrl.arithmetic import NATIVE
 from rrl.config.settings import HeadTraining, parse_transform
 from rrl.data.images import Split, inputs, load_split
-from rrl.heads.cached import Data, join
-from rrl.heads.picking import all_logits
-from rrl.heads.training import Setting, initial_head, train_heads
+from rrl.heads.cached import Data
+from rrl.heads.sgd import Setting, all_scores, initial_head, train_heads, trainings
 from rrl.job import read_card
+from rrl.networks.architectures import Trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.stored_networks import load_trunk
-from rrl.networks.trunks import Trunk
-from rrl.selection import training_images
 from rrl.store.members import SPLITS
 from rrl.training.device import multiply_by_onednn, prepare
 

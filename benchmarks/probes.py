@@ -26,6 +26,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
+from rrl.stages.lbfgs_probe import fit_heads, select
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
@@ -33,10 +34,9 @@ from torch import Tensor, nn
 
 from benchmarks.ratios import interleaved, line, most_memory, ratio
 from rrl.arithmetic import NATIVE
-from rrl.heads.cached import Columns, Data, OnDisk, open_features
 from rrl.config.settings import Constant, HeadTraining, Step
+from rrl.heads.cached import Columns, Data, OnDisk, open_features
 from rrl.heads.sgd import Selection, Setting, initial_head, scores_of, train_heads
-from rrl.stages.lbfgs_probe import fit_heads, select
 from rrl.store.features import CHUNK, create, file_digest
 from rrl.store.logits import logits_file
 from rrl.store.read_features import Columns, file_digest, open_features

@@ -20,9 +20,8 @@ from torch import Tensor, nn
 
 from benchmarks.ratios import Seconds, interleaved, line, ratio
 from rrl.arithmetic import NATIVE
-from rrl.config.settings import PaddedCrop, Photographs, Recipe, Transform
+from rrl.config.settings import Cosine, PaddedCrop, Photographs, Recipe, Transform, WarmupCosine
 from rrl.data.images import Split
-from rrl.config.settings import Cosine, PaddedCrop, Photographs, Transform, WarmupCosine
 from rrl.networks.architectures import Network, build_trunk
 from rrl.training.batches import epoch_batches, step_batches
 from rrl.training.device import prepare

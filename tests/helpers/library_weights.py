@@ -11,8 +11,6 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from pydantic import TypeAdapter
-
 from rrl.config.settings import Photographs
 from rrl.networks.pretrained import preprocessing
 from tests.helpers.models import randomise, run

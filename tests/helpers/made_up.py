@@ -7,10 +7,10 @@ import h5py
 import numpy as np
 
 from rrl.arithmetic import NATIVE
-from rrl.config.settings import Extract, Features, PaddedCrop
+from rrl.config.settings import Features, PaddedCrop
 from rrl.job import Job, read_card
 from rrl.jobs.networks import Extract
-from rrl.store.features import create, finish
+from rrl.store.features import create, file_digest, finish
 from rrl.store.members import SPLITS, parse_member
 from tests.helpers import jobs
 

@@ -114,9 +114,7 @@ class Stages:
             settings |= {"temperature": 2.0}
         if stage == "finetune":
             inputs.append(self.source.networks[0])
-            recipe = replace(
-                recipe, batch_size=40, learning_rate=0.05, decay_norm=False, schedule=Constant("constant")
-            )
+            recipe = replace(recipe, batch_size=40, learning_rate=0.05, decay_norm=False, schedule=Constant("constant"))
             settings = {"selection": "heldout", "shots": 50, "seed": self.finetuning_seed, "steps_per_epoch": STEPS}
             settings |= {"evaluation_batch_size": 4, "transform": CROP}
         settings["recipe"] = recipe = replace(recipe, **changed)

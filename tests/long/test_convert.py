@@ -11,7 +11,7 @@ from rrl.stages.convert import verify
 
 from rrl.errors import UserError
 from rrl.job import read_card
-from rrl.networks import load
+from rrl.networks.api import load
 from rrl.networks.checkpoints import FIRST_USE
 from tests.helpers.clones import CLONE, copy_clone, edited, run_snakemake, snakemake
 from tests.helpers.models import IMAGES, features_of, resnet, rrl_file, run, same

@@ -67,7 +67,9 @@ def move(module: str, to: str) -> Change:
         (old_package, _, old_name), (new_package, _, new_name) = old.rpartition("."), new.rpartition(".")
         for path in package.rglob("*.py"):
             text = re.sub(rf"\b{re.escape(old)}\b", new, path.read_text())
-            path.write_text(text.replace(f"from {old_package} import {old_name}\n", f"from {new_package} import {new_name}\n"))
+            path.write_text(
+                text.replace(f"from {old_package} import {old_name}\n", f"from {new_package} import {new_name}\n")
+            )
 
     return change
 
@@ -115,15 +117,24 @@ def text_of(module: str) -> str:
 
 
 def test_a_constant_changes_the_stages_that_import_it(after: After) -> None:
-    assert differing(after(edit("stages/merge", "SUFFIX", "SUFFIX") if "SUFFIX" in text_of("stages/merge") else edit("store/record", "ROWS = 4096", "ROWS = 2048"))) >= {"merge", "ensemble", "collect", "table"}
+    assert differing(
+        after(
+            edit("stages/merge", "SUFFIX", "SUFFIX")
+            if "SUFFIX" in text_of("stages/merge")
+            else edit("store/record", "ROWS = 4096", "ROWS = 2048")
+        )
+    ) >= {"merge", "ensemble", "collect", "table"}
 
 
 def test_an_import_more_changes_the_stage(after: After) -> None:
-    assert differing(after(edit("stages/merge", "import time\n", "import time\n\nimport rrl.data.shots\n"))) == {"merge"}
+    assert differing(after(edit("stages/merge", "import time\n", "import time\n\nimport rrl.data.shots\n"))) == {
+        "merge"
+    }
 
 
 def test_another_import_of_the_same_names_changes_the_stage(after: After) -> None:
     """The name is the same, what it stands for is not."""
+
     def change(package: Path) -> None:
         shutil.copy(package / "data/shots.py", package / "data/other_shots.py")
         edit("data/other_shots", "import numpy as np\n", "import numpy as np\n\nFIRST = 1\n")(package)

@@ -15,11 +15,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from rrl.config.settings import PaddedCrop, Photographs, Recipe, Transform, parse_transform
-from rrl.data.images import Split, load_split
 from rrl.config.settings import PaddedCrop, Photographs, Recipe, Step, Transform, keyed
+from rrl.data.images import Split, load_split
 from rrl.errors import UserError
 from rrl.job import Card
+from rrl.networks.architectures import Network, build_trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.stored_networks import load_trunk
 from rrl.networks.trunks import Network, build_trunk

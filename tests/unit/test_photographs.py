@@ -15,12 +15,12 @@ from scipy.stats import ks_2samp
 from torchvision import transforms as T
 from torchvision.transforms import functional as F
 
-from rrl.config.settings import PaddedCrop, Photographs, parse_transform
+from rrl.config.settings import PaddedCrop, Photographs, Transform, parse
 from rrl.data.images import Split, inputs
 from rrl.data.photographs import network_input, random_crop
 from rrl.data.pictures import read_picture
-from rrl.config.settings import Extract, PaddedCrop, Photographs, Transform, parse
 from rrl.errors import UserError
+from rrl.jobs.networks import Extract
 
 INTERPOLATIONS = ["bilinear", "bicubic", "nearest", "box", "hamming", "lanczos"]
 SHAPES = [(40, 60), (61, 33), (7, 5), (64, 64), (300, 211), (1, 30)]  # height, width

@@ -10,9 +10,8 @@ import torch
 from torch import nn
 from torch.optim.sgd import sgd
 
-from rrl.config.settings import PaddedCrop, Recipe
-from rrl.data.images import Split
 from rrl.config.settings import Constant, Cosine, PaddedCrop, Recipe, Step, WarmupCosine
+from rrl.data.images import Split
 from rrl.errors import UserError
 from rrl.networks.trunks import Network, build_trunk, parameter_count
 from rrl.stages.random_network import set_statistics

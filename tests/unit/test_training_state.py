@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from rrl.arithmetic import NATIVE
+from rrl.config.settings import PaddedCrop, Recipe
 from rrl.data import reading
 from rrl.data.images import Split
-from rrl.config.settings import PaddedCrop, Pretrain, Recipe
 from rrl.errors import UserError
 from rrl.job import Job
+from rrl.jobs.networks import Pretrain
 from rrl.stages.finetune import BestEpoch, Evaluation
 from rrl.training import batches, training_state
 from rrl.training import train as loop

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from rrl.cli.why import reason
-from rrl.config.settings import Target, parse
+from rrl.config.settings import parse
 from rrl.job import read_card
 from rrl.jobs import Planned
+from rrl.jobs.networks import Target
 from tests.helpers.clones import duplicate, edited, snakemake
 from tests.helpers.flips import commands, import_stages, run
 from tests.helpers.jobs import Printed
