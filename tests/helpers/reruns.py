@@ -2,6 +2,8 @@
 
 Each change of PAIRS that must rerun nothing stands beside a twin that must rerun something, exactly what is named there.
 An artifact is named as below the results root, without suffix.
+
+    python -m tests.helpers.reruns    # rewrites the table of modules in docs/reruns.md
 """
 
 import os
@@ -13,18 +15,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import yaml
 
+from rrl.code_version import PACKAGE, imports_of
 from rrl.config.load import load_config
+from rrl.jobs import Planned
+from rrl.plan import Plan
 from tests.helpers.clones import CLONE, duplicate, edited, snakemake
 
 Change = Callable[[Path], AbstractContextManager[Path]]
 ROOT = "results/tiny"
 CONFIG = "workflow/config/tiny.yaml"
-TINY = load_config(yaml.safe_load((CLONE / CONFIG).read_text()), [])
 PINS = yaml.safe_load((CLONE / "workflow/pins.yaml").read_text())
+SMOKE = load_config(yaml.safe_load((CLONE / "workflow/config/smoke.yaml").read_text()), [])
+SMOKE_JOBS = Plan(SMOKE, PINS).jobs  # of every stage
 
 
 def planned(folder: Path, *options: str) -> set[str]:
@@ -268,15 +275,15 @@ PAIRS = [
              {"records/mnist/*/finetune": 3, "records/mnist/cat2/ensemble_finetune": 1, **FINETUNING}),
     ),
     (
-        nothing("threads of a rule", edit("workflow/rules/probe.smk", ("threads: 1", "threads: 2"))),
-        Case("white space in the `shell:` text of a rule (Snakemake's own rule)", edit("workflow/rules/probe.smk", ("{threads} --logits", "{threads}  --logits")), PROBES),
+        nothing("threads of a rule", edit("workflow/rules/records.smk", ("    threads: 1\n", "    threads: 2\n"))),
+        Case("white space in the `shell:` text of a rule (Snakemake's own rule)", edit("workflow/rules/records.smk", ('stage("probe")', 'stage("probe").replace("--threads", " --threads")')), PROBES),
     ),
     (
-        nothing("resources of a rule", edit("workflow/rules/probe.smk", ("    threads: 1\n", "    threads: 1\n    resources:\n        mem_mb=900,\n"))),
+        nothing("resources of a rule", edit("workflow/rules/records.smk", ("        gpu=1,\n", "        gpu=1,\n        mem_mb=900,\n"))),
         Case("batch size of a probe", config(("nesterov: true\n    schedule: {name: cosine, final: 0.0}\n    batch_norm: true", "nesterov: true\n    schedule: {name: cosine, final: 0.001}\n    batch_norm: true")), PROBES),
     ),
     (
-        nothing("place of a rule's log", edit("workflow/rules/extract.smk", ("/logs/extract/", "/logs/features/"))),
+        nothing("place of a rule's log", edit("workflow/rules/features.smk", ("/logs/extract/", "/logs/features/"))),
         Case("batch size of extraction", config(("precision: float32\n  batch_size: 250", "precision: float32\n  batch_size: 125")),
              {"features/*/*": 12, "representations/*/*": 16, "networks/erm-s?.mnist.*": 4, "finetuned/*": 12, "records/*/*/*": 24, **TABLES, **SIMILARITY}),
     ),
@@ -448,126 +455,33 @@ MORE = [
     Case("logits, and the figure of gains that reads them, deleted", both(replace("logits/mnist/cat2/linear_probe.h5", None), replace("figures/gains.svg", None)), {"records/mnist/cat2/linear_probe": 1, **PROBING}),
     Case("a selection rule removed from a table", config(("    selections: [heldout, paper]\n    windows: all\n    paper: null\n    columns:\n      - {transfer: linear_probe", "    selections: [heldout]\n    windows: all\n    paper: null\n    columns:\n      - {transfer: linear_probe")), {"table2": 1}),
 ]  # fmt: skip
-ALL = "target image_target paper_target convert user_network library_network pretrain random_network distill extract represent probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble similarity collect table figure"
-# Each module of rrl, and the stages whose version a change of what it computes changes.
-MODULES = {
-    "__init__": ALL,
-    "arithmetic": ALL,
-    "artifacts/__init__": ALL,
-    "artifacts/code_version": "",
-    "artifacts/features": "distill extract represent probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble similarity figure",
-    "artifacts/files": ALL,
-    "artifacts/hdf5": "distill extract represent probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble similarity figure",
-    "artifacts/logits": "probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble figure",
-    "artifacts/members": "extract represent probe lbfgs_probe best_subset finetune two_stage ensemble",
-    "artifacts/provenance": ALL,
-    "artifacts/record": "probe lbfgs_probe best_subset finetune merge two_stage averaged_head ensemble collect table figure",
-    "artifacts/work": "pretrain distill extract finetune",
-    "averaged_head": "averaged_head",
-    "bars": "image_target pretrain random_network distill extract probe lbfgs_probe best_subset finetune two_stage",
-    "best_subset": "best_subset",
-    "caveats": "",
-    "cells": "table figure",
-    "cli": "",
-    "claims": "",
-    "collect": "collect",
-    "command": ALL,
-    "compare": "",
-    "compare_records": "figure",
-    "convert": "convert",
-    "costs": "",
-    "distill": "distill",
-    "download": "",
-    "ensemble": "ensemble",
-    "errors": ALL,
-    "experiment/__init__": "finetune",
-    "experiment/config": "",
-    "experiment/estimate": "",
-    "experiment/paper": "",
-    "experiment/plan": "",
-    "experiment/references": "",
-    "experiment/runs": "finetune",
-    "experiment/schema": "",
-    "experiment/transfers": "",
-    "extract": "extract",
-    "fetch": "target",
-    "figure": "figure",
-    "figures/__init__": "similarity figure",
-    "figures/cka": "similarity",
-    "figures/drawing": "figure",
-    "figures/gains": "figure",
-    "figures/networks": "figure",
-    "figures/parameters": "figure",
-    "figures/similarity": "figure",
-    "finetune": "finetune",
-    "image_target": "image_target",
-    "lbfgs_probe": "lbfgs_probe",
-    "library": "",
-    "library_network": "library_network",
-    "merge": "merge",
-    "networks": "convert user_network",
-    "paper_target": "paper_target",
-    "pretrain": "pretrain",
-    "probe": "probe",
-    "probing/__init__": "probe lbfgs_probe best_subset two_stage averaged_head",
-    "probing/cached": "probe lbfgs_probe best_subset two_stage",
-    "probing/graphs": "probe lbfgs_probe best_subset two_stage",
-    "probing/heads": "probe lbfgs_probe best_subset two_stage",
-    "probing/probes": "probe lbfgs_probe best_subset",
-    "probing/stage_one": "two_stage averaged_head",
-    "probing/sweep": "probe lbfgs_probe best_subset two_stage",
-    "progress": "",
-    "random_network": "random_network",
-    "replicates": "",
-    "report": "",
-    "report_page/__init__": "",
-    "report_page/contents": "",
-    "represent": "represent",
-    "show": "",
-    "similarity": "similarity",
-    "table": "table",
-    "target": "target",
-    "targets/__init__": "target image_target paper_target convert user_network library_network pretrain random_network distill extract probe lbfgs_probe best_subset finetune two_stage",
-    "targets/archives": "",
-    "targets/datasets": "target pretrain random_network distill extract finetune",
-    "targets/image_sources": "image_target paper_target pretrain random_network distill extract finetune",
-    "targets/image_splits": "image_target paper_target",
-    "targets/imagenet": "paper_target pretrain random_network distill extract finetune",
-    "targets/images": "pretrain random_network distill extract finetune",
-    "targets/inaturalist": "paper_target pretrain random_network distill extract finetune",
-    "targets/paper_datasets": "paper_target pretrain random_network distill extract finetune",
-    "targets/paper_folders": "paper_target pretrain random_network distill extract finetune",
-    "targets/photographs": "pretrain random_network distill extract finetune",
-    "targets/pictures": "image_target paper_target pretrain random_network distill extract finetune",
-    "targets/reading": "pretrain random_network distill extract finetune",
-    "targets/shots": "probe lbfgs_probe best_subset finetune two_stage",
-    "targets/sources": "",
-    "targets/transforms": "convert user_network library_network pretrain random_network distill extract finetune",
-    "training/__init__": ALL,
-    "training/batches": "pretrain random_network distill finetune",
-    "training/device": "pretrain random_network distill extract probe lbfgs_probe best_subset finetune two_stage",
-    "training/pooling": "pretrain distill finetune",
-    "training/processes": ALL,
-    "training/randomness": "pretrain random_network distill probe lbfgs_probe best_subset finetune two_stage",
-    "training/schedule": "pretrain distill probe lbfgs_probe best_subset finetune two_stage",
-    "training/train": "pretrain distill finetune",
-    "training/training_state": "pretrain distill finetune",
-    "trunks/__init__": "convert user_network library_network pretrain random_network distill extract finetune two_stage averaged_head",
-    "trunks/architecture_names": "convert user_network library_network pretrain random_network distill extract finetune",
-    "trunks/architectures": "convert user_network library_network pretrain random_network distill extract finetune",
-    "trunks/checkpoint_formats": "convert user_network library_network",
-    "trunks/checkpoints": "convert",
-    "trunks/converted": "convert user_network",
-    "trunks/inference": "extract",
-    "trunks/network_file": "convert user_network library_network pretrain random_network distill extract finetune two_stage averaged_head",
-    "trunks/pretrained": "library_network",
-    "trunks/recognise": "",
-    "trunks/stored_networks": "convert user_network library_network pretrain random_network distill extract finetune",
-    "two_stage": "two_stage",
-    "uncertainty": "collect table figure",
-    "user_network": "user_network",
-    "why": "",
-}
+
+
+def kind(job: Planned) -> str:
+    """The stage of a job, and the solver of a probe, which is a module that its settings name."""
+    return f"{job.stage}/{job.settings.solver}" if job.stage == "probe" else job.stage
+
+
+def imported(modules: Iterable[str]) -> set[str]:
+    """Modules of rrl, and those that they import, also by way of others, as far as they count."""
+    reached: set[str] = set()
+    waiting = set(modules)
+    while waiting:
+        reached |= waiting
+        waiting = {name for module in waiting for name in imports_of(module)} - reached
+    return reached
+
+
+@cache
+def modules() -> dict[str, list[str]]:
+    """Each module of rrl, without `rrl.`, and the kinds of jobs whose version a change of what it computes changes."""
+    counted: dict[str, set[str]] = {}
+    for job in SMOKE_JOBS:
+        if kind(job) not in counted:
+            counted[kind(job)] = imported([f"stages.{job.stage}", *(part.module for part in job.parts)])
+    paths = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+    names = [".".join(path.with_suffix("").parts).removesuffix("__init__").rstrip(".") for path in paths]
+    return {name: sorted(of for of, counted_by in counted.items() if name in counted_by) for name in names}
 
 
 CASES = [case for pair in PAIRS for case in pair] + MORE
@@ -626,6 +540,18 @@ def rows() -> list[str]:
 
     pairs = [f"| {first.what} | {twin.what} | {made(twin)} |" for first, twin in PAIRS]
     more = [f"| {case.what} | {made(case)} |" for case in MORE]
-    stages = {ALL: "all", "": "none"}
-    modules = [f"| `{name}` | {stages.get(of, of)} |" for name, of in MODULES.items()]
-    return pairs + more + modules
+    return pairs + more + module_rows()
+
+
+def module_rows() -> list[str]:
+    return [f"| `{name}` | {', '.join(kinds)} |" for name, kinds in modules().items() if kinds]
+
+
+MODULES_HEAD = "| module of `rrl` | jobs |\n|---|---|\n"
+
+
+if __name__ == "__main__":
+    page = CLONE / "docs/reruns.md"
+    text, found, _ = page.read_text().partition(MODULES_HEAD)
+    assert found, page
+    page.write_text(text + MODULES_HEAD + "".join(f"{row}\n" for row in module_rows()))

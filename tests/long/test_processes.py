@@ -145,7 +145,7 @@ def test_a_job_with_two_gpus_is_two_processes_that_stop_and_go_on(two: Two, stag
 
 
 def test_the_loss_of_all_stops_all(two: Two) -> None:
-    words = two.words("pretrain", learning_rate=1e30)
+    words = two.words("pretrain", learning_rate=1e20)
     environment = os.environ | {"PYTHONPATH": str(CLONE), "CUDA_VISIBLE_DEVICES": "0,1"}
     result = subprocess.run(
         [sys.executable, "-m", "rrl.stages.pretrain", *words],
