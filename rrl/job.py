@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pydantic import TypeAdapter, ValidationError
+
 from rrl import arithmetic
 from rrl.code_version import code_version, parts_of
 from rrl.config.settings import keyed, parse
@@ -197,9 +199,7 @@ def begin(stage: str, argv: Sequence[str] | None, description: str | None = None
     """
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = vars(parser_of(stage, description).parse_args(words))
-    planned, inputs = arguments.pop("key"), arguments.pop("inputs")
-    if len(inputs) == 1 and inputs[0].startswith(FILE):
-        inputs = json.loads(_text_of(inputs[0]))
+    planned, inputs = arguments.pop("key"), _paths_of(arguments.pop("inputs"))
     settings: Stage = parse(STAGES[stage], _text_of(arguments.pop("settings")))
     if hasattr(settings, "arithmetic"):
         arithmetic.check(stage, settings.arithmetic, arguments["threads"])
@@ -221,12 +221,23 @@ def _text_of(argument: str) -> str:
     """An argument, or what the file holds that it names. Raises UserError if that cannot be read."""
     if not argument.startswith(FILE):
         return argument
+    path = Path(argument.removeprefix(FILE))
     try:
-        return Path(argument.removeprefix(FILE)).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"{error.filename}: cannot be read ({error.strerror}); run the snakemake command again"
-        ) from None
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        cause = getattr(error, "strerror", None) or "not UTF-8"
+        raise UserError(f"{path}: cannot be read ({cause}); run the snakemake command again") from None
+
+
+def _paths_of(inputs: list[str]) -> list[str]:
+    """Paths, or those in the file that is named in their place. Raises UserError if it holds no list of them."""
+    if len(inputs) != 1 or not inputs[0].startswith(FILE):
+        return inputs
+    try:
+        return TypeAdapter(list[str]).validate_json(_text_of(inputs[0]))
+    except ValidationError:
+        path = inputs[0].removeprefix(FILE)
+        raise UserError(f"{path}: not a JSON list of paths; run the snakemake command again") from None
 
 
 def _say(*lines: str) -> NoReturn:
