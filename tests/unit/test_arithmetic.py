@@ -3,22 +3,28 @@
 import os
 import platform
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
 from rrl import arithmetic
-from rrl.arithmetic import NATIVE, PORTABLE, STAGES, VARIABLES, check, has_avx2, variables
+from rrl.arithmetic import NATIVE, PORTABLE, VARIABLES, check, has_avx2, variables
 from rrl.config.load import load_config
+from rrl.config.settings import Constant, PaddedCrop, Recipe
 from rrl.errors import UserError
+from rrl.job import Job
+from rrl.jobs import STAGES
+from rrl.jobs.networks import Pretrain
+from rrl.jobs.stage import Computing
 from rrl.plan import Plan
 from rrl.training.device import prepare
 from rrl.training.processes import become_torchrun
 from tests.helpers.clones import CLONE
 from tests.helpers.miniature import miniature
 
+COMPUTING = {name for name, kind in STAGES.items() if issubclass(kind, Computing)}
 with_avx2 = pytest.mark.skipif(not has_avx2(), reason="no Linux on x86-64 with AVX2")
 
 
@@ -86,10 +92,11 @@ def test_no_process_more_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
     monkeypatch.setattr(os, "execv", lambda path, words: started.append(path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    become_torchrun("pretrain", 2, PORTABLE, [])
-    assert started == []
-    become_torchrun("pretrain", 2, NATIVE, [])
-    assert len(started) == 1
+    recipe = Recipe(1, 1, 0.1, 0.9, False, 0.0, True, Constant("constant"), "float32")
+    for value, count in ((PORTABLE, 0), (NATIVE, 1)):
+        settings = Pretrain(value, "resnet8", 0, recipe, PaddedCrop(0.0, 1.0, 0, False))
+        become_torchrun(Job("pretrain", settings, (), Path("results/networks/a.json"), gpus=2))
+        assert len(started) == count
 
 
 def read(name: str) -> dict[str, Any]:
@@ -106,11 +113,11 @@ def test_it_is_a_setting_of_the_stages_that_compute(name: str) -> None:
         Plan(load_config(content | {"arithmetic": value}, []), pins).jobs for value in (content["arithmetic"], other)
     )
     for job, changed in zip(jobs, others, strict=True):
-        assert job.keyed.get("arithmetic") == (content["arithmetic"] if job.stage in STAGES else None), job
+        assert getattr(job.settings, "arithmetic", None) == (content["arithmetic"] if job.stage in COMPUTING else None)
         below = any(source.key != twin.key for source, twin in zip(job.inputs, changed.inputs, strict=True))
-        assert (job.key != changed.key) == (job.stage in STAGES or below), job
+        assert (job.key != changed.key) == (job.stage in COMPUTING or below), job
     if name == "smoke":
-        assert {job.stage for job in jobs} >= STAGES
+        assert {job.stage for job in jobs} >= COMPUTING
 
 
 def test_the_variables_are_named_at_one_place() -> None:
