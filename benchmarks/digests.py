@@ -37,7 +37,7 @@ from rrl.training.train import train
 from rrl.training.training_state import SECONDS
 
 LARGE = Photographs(
-    size=224, resize=256, scale=(0.08, 1.0), interpolation="bilinear", flip=True, mean=(0.5,) * 3, std=(0.5,) * 3
+    size=224, resize=256, scale=[0.08, 1.0], interpolation="bilinear", flip=True, mean=[0.5] * 3, std=[0.5] * 3
 )  # fmt: skip
 SMALL = PaddedCrop(mean=0.286, std=0.353, pad=0, flip=False)
 EPOCH = 50_000  # images
@@ -83,7 +83,7 @@ def extraction(arch: str, data: Split, transform: Transform, folder: Path) -> tu
 def training(arch: str, data: Split, transform: Transform, batch_size: int, folder: Path) -> tuple[float, float]:
     """Seconds in the digest of a saved state, and from one save to the next."""
     network = Network(build_trunk(arch), 10).to(memory_format=torch.channels_last)
-    recipe = Recipe(1, batch_size, 0.01, 0.9, True, 0.0, True, Constant("constant"))
+    recipe = Recipe(1, batch_size, 0.01, 0.9, True, 0.0, True, Constant("constant"), "float32")
     steps = len(data.labels) // batch_size
     start = time.perf_counter()
     batches = inputs(data, np.arange(len(data.labels)), transform, None).split(batch_size)

@@ -36,7 +36,7 @@ from rrl.stages.extract import extract_split
 from rrl.training.device import multiply_by_onednn, prepare
 
 TRANSFORM = Photographs(
-    size=224, resize=256, scale=(0.08, 1.0), interpolation="bilinear", flip=True, mean=(0.5,) * 3, std=(0.25,) * 3
+    size=224, resize=256, scale=[0.08, 1.0], interpolation="bilinear", flip=True, mean=[0.5] * 3, std=[0.25] * 3
 )  # fmt: skip
 BATCH_SIZE = 16
 CPU = torch.device("cpu")

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rrl.stages.lbfgs_probe import TrainingImages, fit_heads
 from torch import Tensor, nn
 
 from benchmarks.gpu_made_up import (
@@ -32,6 +31,7 @@ from rrl.config.settings import Constant, HeadTraining, Photographs
 from rrl.data.images import Split, pixels_of
 from rrl.data.reading import Pixels, read
 from rrl.heads.graphs import sweep_of
+from rrl.heads.lbfgs import TrainingImages, fit_heads
 from rrl.heads.sgd import Setting, initial_head, train_heads
 from rrl.heads.sweep import Heads
 from rrl.heads.training import Setting, initial_head, train_heads
@@ -41,7 +41,7 @@ from rrl.training.batches import epoch_batches
 from rrl.training.device import batches_on_device, on_host
 
 REACHED = f">= {ENOUGH}"
-ONCE: dict[str, Any] = Constant("constant")
+ONCE = Constant("constant")
 
 
 def limits(machine: Machine) -> Iterator[Row]:

@@ -139,7 +139,7 @@ def undetermined() -> Iterator[None]:
 
 
 def transform_of(pixels: int, resize: int | None = None) -> Photographs:
-    return Photographs(pixels, resize or pixels, (0.5, 1.0), "bilinear", True, (0.5,) * 3, (0.25,) * 3)
+    return Photographs(pixels, resize or pixels, [0.5, 1.0], "bilinear", True, [0.5] * 3, [0.25] * 3)
 
 
 def random_trunk(arch: str) -> Trunk:

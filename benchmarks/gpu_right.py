@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rrl.stages.lbfgs_probe import fit_heads
 from torch import Tensor
 
 from benchmarks.gpu_made_up import (
@@ -48,6 +47,7 @@ from benchmarks.gpu_stages import make_pictures
 from rrl.config.settings import Constant, Cosine, HeadTraining, Recipe, Step
 from rrl.data.images import Split, inputs
 from rrl.data.reading import read
+from rrl.heads.lbfgs import fit_heads
 from rrl.heads.sgd import Setting, all_scores, initial_head, train_heads
 from rrl.networks.architectures import Network, build_trunk
 from rrl.networks.inference import for_inference
@@ -103,7 +103,7 @@ def probes(machine: Machine) -> Iterator[Row]:
     """The sweep of all settings, with batch norm as a probe has it and without as the second stage has it."""
     (count, depth, classes), device = machine.size.probed, machine.device
     settings = [Setting(rate, decay) for rate in (0.01, 0.1) for decay in DECAYS[:3]]
-    schedule: Any = Step("step", [2, 4], 0.1)
+    schedule = Step("step", [2, 4], 0.1)
     training = HeadTraining(5, 0, 256, 0.9, True, schedule, 0)
     head = initial_head(classes, depth, 0)
     exact_head = head[0].double(), head[1].double()

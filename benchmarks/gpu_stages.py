@@ -15,24 +15,41 @@ import os
 import signal
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from rrl.arithmetic import NATIVE
+from rrl.config.settings import (
+    Constant,
+    Cosine,
+    Features,
+    FirstStage,
+    HeadGrid,
+    ImageSource,
+    LbfgsProbe,
+    Photographs,
+    Probe,
+    Recipe,
+    Step,
+    dump,
+)  # fmt: skip
+from rrl.job import Card, Job, read_card
+from rrl.jobs import STAGES
+from rrl.jobs.stage import Computing
+
 PIXELS = 32
-TRANSFORM = {
-    "size": PIXELS, "resize": PIXELS, "scale": [0.5, 1.0], "interpolation": "bilinear", "flip": True,
-    "mean": [0.5] * 3, "std": [0.25] * 3,
-}  # fmt: skip
+TRANSFORM = Photographs(PIXELS, PIXELS, [0.5, 1.0], "bilinear", True, mean=[0.5] * 3, std=[0.25] * 3)
 ARCH = "resnet8rgb"
-STEP = {"name": "step", "milestones": [2], "factor": 0.1}
-RECIPE = {
-    "epochs": 3, "batch_size": 64, "learning_rate": 0.05, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4,
-    "decay_norm": True, "schedule": STEP, "precision": "float32",
-}  # fmt: skip
-HEADS = {"steps_per_epoch": 0, "batch_size": 64, "momentum": 0.9, "nesterov": True, "seed": 0}
+STEP = Step("step", [2], 0.1)
+RECIPE = Recipe(
+    epochs=3, batch_size=64, learning_rate=0.05, momentum=0.9, nesterov=False, weight_decay=1e-4, decay_norm=True,
+    schedule=STEP, precision="float32",
+)  # fmt: skip
+HEADS: dict[str, Any] = {"steps_per_epoch": 0, "batch_size": 64, "momentum": 0.9, "nesterov": True, "seed": 0}
 DECAYS = [1e-4, 1e-2]
 TUNED = "{}.source.heldout-lr0.01-wd0.0001-e3"  # as the stage names a network after the run
 
@@ -63,35 +80,27 @@ def most_memory() -> int:
 class Stages:
     def __init__(self, folder: Path, pictures: Path, threads: int):
         self.root, self.pictures, self.threads = folder / "results", pictures, threads
-        self.cards: dict[str, Any] = {}
+        self.cards: dict[str, Card] = {}
         self.report: dict[str, dict[str, Any]] = {}
 
-    def run(
-        self, stage: str, artifact: str, cards: dict[str, list[str]], settings: dict[str, Any], **places: Any
-    ) -> None:
-        """A stage whose `cards` are given by the names of the artifacts; what it makes is named `artifact`."""
+    def run(self, stage: str, artifact: str, inputs: list[str], **settings: Any) -> None:
+        """A stage whose inputs are given by the names of the artifacts; what it makes is named `artifact`."""
         start = time.monotonic()
         report = self.report[artifact] = {"stage": stage}
-        if missing := [name for names in cards.values() for name in names if name not in self.cards]:
+        if missing := [name for name in inputs if name not in self.cards]:
             report["error"] = f"not run: there is no {', '.join(missing)}"
             return
         try:
-            from rrl.command import flags
-            from rrl.store.cards import read_card
-
-            from rrl.arithmetic import NATIVE, STAGES
-            from rrl.code_version import code_version
-
-            output = self.root / f"{artifact}.json"
-            words = ["--code-version", code_version(stage), "--threads", str(self.threads), "--output", str(output)]
-            for flag, names in cards.items():
-                words += [f"--{flag}", *(str(self.cards[name].path) for name in names)]
-            words += ["--input-keys", *(self.cards[name].key for names in cards.values() for name in names)]
-            words += ["--arithmetic", NATIVE] if stage in STAGES else []
-            words += flags({**settings, **{name: str(value) for name, value in places.items()}})
-            importlib.import_module(f"rrl.stages.{stage}").main(
-                words if stage != "represent" else without_threads(words)
-            )
+            kind, output = STAGES[stage], self.root / f"{artifact}.json"
+            made = kind(**(({"arithmetic": NATIVE} if issubclass(kind, Computing) else {}) | settings))
+            cards = tuple(self.cards[name] for name in inputs)
+            words = ["--settings", dump(made), "--inputs", *(str(card.path) for card in cards)]
+            words += ["--key", Job(stage, made, cards, output).key, "--output", str(output)]
+            words += ["--threads", str(self.threads)]
+            kept = str(self.root / f"networks/{output.stem}.json")
+            places = {"data_root": self.pictures.parent, "gpus": 1, "keep": kept}
+            words += [f"--{name.replace('_', '-')}={places[name]}" for name in kind.needs]
+            importlib.import_module(f"rrl.stages.{stage}").main(words)
             self.cards[artifact] = read_card(output)
             report["memory"] = most_memory()
             report["digest"] = self.cards[artifact].digest
@@ -102,51 +111,41 @@ class Stages:
     def target(self) -> None:
         from rrl.data.image_sources import open_source
 
-        source = self.pictures.name
-        settings = {
-            "source": source, "fingerprint": open_source(source, self.pictures.parent).fingerprint,
-            "unreadable": "stop", "val_fraction": 0.2, "test_fraction": 0.2, "split_seed": 0,
-        }  # fmt: skip
-        self.run("image_target", "targets/source", {}, settings, data_root=self.pictures.parent, name="source")
-
-    def train(self, stage: str, name: str, cards: dict[str, list[str]], seed: int, **more: Any) -> None:
-        settings = {"arch": ARCH, "seed": seed, **RECIPE, "transform": TRANSFORM, **more}
+        name = self.pictures.name
+        fingerprint = open_source(name, self.pictures.parent).fingerprint
+        source = ImageSource("images", name, fingerprint, "stop", 0.2, 0.2, split_seed=0)
         self.run(
-            stage, f"networks/{name}", {"target": ["targets/source"], **cards}, settings,
-            name=name, data_root=self.pictures.parent, gpus=1,
-        )  # fmt: skip
+            "target",
+            "targets/source",
+            [],
+            source=ImageSource("images", name, fingerprint, "stop", 0.2, 0.2, 0),
+            pins={},
+        )
+
+    def train(self, stage: str, name: str, inputs: list[str], seed: int, **more: Any) -> None:
+        settings = {"arch": ARCH, "seed": seed, "recipe": RECIPE, "transform": TRANSFORM, **more}
+        self.run(stage, f"networks/{name}", ["targets/source", *inputs], **settings)
 
     def extract(self, name: str) -> None:
-        settings = {"transform": TRANSFORM, "views": 1, "dtype": "float32", "precision": "float32", "batch_size": 48}
-        cards = {"target": ["targets/source"], "network": [f"networks/{name}"]}
-        self.run("extract", f"features/source/{name}", cards, settings, data_root=self.pictures.parent)
+        inputs, kept = ["targets/source", f"networks/{name}"], Features(1, "float32", "float32", batch_size=48)
+        self.run("extract", f"features/source/{name}", inputs, transform=TRANSFORM, features=kept)
 
     def represent(self, name: str, members: list[str]) -> None:
-        cards = {"features": [f"features/source/{member}" for member in members]}
-        self.run("represent", f"representations/source/{name}", cards, {"members": members}, name=name)
+        inputs = [f"features/source/{member}" for member in members]
+        self.run("represent", f"representations/source/{name}", inputs, members=members)
 
-    def record(
-        self, stage: str, file: str, cards: dict[str, list[str]], settings: dict[str, Any], **places: Any
-    ) -> None:
-        logits = self.root / f"logits/{file}.h5"
-        self.run(stage, f"records/source/cat2/{file}", cards, settings, logits=logits, **places)
+    def record(self, stage: str, file: str, inputs: list[str], **settings: Any) -> None:
+        self.run(stage, f"records/source/cat2/{file}", inputs, **settings)
 
     def finetune(self, network: str) -> None:
         name = TUNED.format(network)
-        settings = {
-            "selection": "heldout", "shots": "all", "seed": 0, "steps_per_epoch": 0, "evaluation_batch_size": 48,
-            **RECIPE, "learning_rate": 0.01, "decay_norm": False, "schedule": {"name": "cosine", "final": 1e-7},
-            "transform": TRANSFORM,
-        }  # fmt: skip
-        kept = self.root / f"networks/{name}.json"
+        recipe = replace(RECIPE, learning_rate=0.01, decay_norm=False, schedule=Cosine("cosine", 1e-7))
         self.run(
-            "finetune", f"finetuned/{name}", {"target": ["targets/source"], "networks": [f"networks/{network}"]},
-            settings, representation=network, data_root=self.pictures.parent, gpus=1,
-            logits=self.root / f"finetuned/{name}.h5", keep=kept,
+            "finetune", f"finetuned/{name}", ["targets/source", f"networks/{network}"], selection="heldout",
+            shots="all", seed=0, steps_per_epoch=0, evaluation_batch_size=48, recipe=recipe, transform=TRANSFORM,
         )  # fmt: skip
+        kept = self.root / f"networks/{name}.json"
         if kept.exists():
-            from rrl.store.cards import read_card
-
             self.cards[f"networks/{name}"] = card = read_card(kept)
             self.report[f"networks/{name}"] = {"stage": "finetune", "digest": card.digest, "seconds": 0.0}
 
@@ -155,33 +154,25 @@ class Stages:
         networks = ["erm-s0", "erm-s1"]
         tuned = [TUNED.format(name) for name in networks]
         for seed, name in enumerate(networks):
-            self.train("pretrain", name, {}, seed)
+            self.train("pretrain", name, [], seed)
             self.extract(name)
         self.represent("cat2", networks)
-        probes = {"shots": ["all", 10], "weight_decays": DECAYS, "batch_norm": True}
-        of = {"representation": ["representations/source/cat2"]}
-        sgd = {**probes, "learning_rates": [0.01, 0.1], **HEADS, "epochs": 3, "schedule": STEP}
-        self.record("probe", "probe", of, sgd)
-        self.record("lbfgs_probe", "lbfgs", of, {**probes, "iterations": 100, "tolerance": 1e-4})
+        cat2, shots = ["representations/source/cat2"], ["all", 10]
+        sgd = Probe(**HEADS, epochs=3, schedule=STEP, learning_rates=[0.01, 0.1], weight_decays=DECAYS, batch_norm=True)
+        self.record("probe", "probe", cat2, solver="sgd", shots=shots, probe=sgd)
+        lbfgs = LbfgsProbe("lbfgs", iterations=100, tolerance=1e-4, weight_decays=DECAYS, batch_norm=True)
+        self.record("probe", "lbfgs", cat2, solver="lbfgs", shots=shots, probe=lbfgs)
         for name in networks:
             self.finetune(name)
             self.extract(TUNED.format(name))
         self.represent("tuned", tuned)
-        told = {"learning_rate": 0.01, "weight_decay": 1e-4, "epochs": 3, "shots": "all", "selection": "heldout"}
-        of = {"representations": ["representations/source/tuned"], "networks": [f"networks/{name}" for name in tuned]}
-        two_stage = {"stage_one": [told], "learning_rates": [0.01], **HEADS, "epochs": 2}
-        self.record("two_stage", "two-stage", of, {**two_stage, "schedule": {"name": "constant"}}, name="cat2")
-        teachers = {
-            "features": [f"features/source/{name}" for name in networks],
-            "networks": [f"networks/{name}" for name in networks],
-        }
+        first = [FirstStage(learning_rate=0.01, weight_decay=1e-4, epochs=3, selection="heldout", shots="all")]
+        inputs = ["representations/source/tuned", *(f"networks/{name}" for name in tuned)]
+        heads = HeadGrid(**HEADS, epochs=2, schedule=Constant("constant"), learning_rates=[0.01])
+        self.record("two_stage", "two-stage", inputs, stage_one=first, heads=heads)
+        teachers = [f"features/source/{name}" for name in networks] + [f"networks/{name}" for name in networks]
         self.train("distill", "student", teachers, seed=7, temperature=2.0)
-        self.record("averaged_head", "averaged", of, {"stage_one": [told]}, name="cat2")
-
-
-def without_threads(words: list[str]) -> list[str]:
-    at = words.index("--threads")
-    return words[:at] + words[at + 2 :]
+        self.record("averaged_head", "averaged", inputs, stage_one=first)
 
 
 def stop_in(step: int) -> None:

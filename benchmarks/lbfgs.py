@@ -15,12 +15,12 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 import torch
-from rrl.stages.lbfgs_probe import TrainingImages, fit_heads
 from torch import Tensor
 
 from benchmarks.ratios import interleaved, line, ratio
 from rrl.arithmetic import NATIVE
 from rrl.config.settings import Step
+from rrl.heads.lbfgs import TrainingImages, fit_heads
 from rrl.heads.sgd import Data, initial_head
 from rrl.heads.sweep import EPSILON, Heads, Sweep, evaluate
 from rrl.training.device import multiply_by_onednn, prepare

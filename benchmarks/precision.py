@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from pydantic import TypeAdapter
 
 from rrl.arithmetic import NATIVE
-from rrl.config.settings import HeadTraining, parse_transform
+from rrl.config.settings import HeadTraining, Probe, Transform, narrow
 from rrl.data.images import Split, inputs, load_split
 from rrl.heads.cached import Data
 from rrl.heads.sgd import Setting, all_scores, initial_head, train_heads, trainings
@@ -51,12 +52,12 @@ def main() -> None:
     multiply_by_onednn(CPU)
     config = yaml.safe_load((arguments.folder / f"workflow/config/{arguments.config}.yaml").read_text())
     results = arguments.folder / config["results"]
-    transform = parse_transform(config["targets"]["mnist"]["transform"])
+    transform: Transform = TypeAdapter(Transform).validate_python(config["targets"]["mnist"]["transform"])
     networks = [read_card(results / f"networks/erm-s{seed}.json") for seed in config["networks"]["erm"]["seeds"]]
     trunks = [load_trunk(card, transform) for card in networks]
-    of = config["probes"][config["targets"]["mnist"]["probe"]]
-    settings = [Setting(rate, decay) for rate in of["learning_rates"] for decay in of["weight_decays"]]
-    training = HeadTraining(**{name: of[name] for name in HeadTraining.__dataclass_fields__})
+    probe = TypeAdapter(Probe).validate_python(config["probes"][config["targets"]["mnist"]["probe"]])
+    settings = [Setting(rate, decay) for rate in probe.learning_rates for decay in probe.weight_decays]
+    training = narrow(HeadTraining, probe)
     for target in arguments.targets:
         card = read_card(results / f"targets/{target}.json")
         splits = {split: load_split(card, split, arguments.folder / config["data"]) for split in SPLITS}
@@ -66,8 +67,8 @@ def main() -> None:
                 data = {split: features(members, images, transform, precision) for split, images in splits.items()}
                 chosen = training_images(data, "heldout", arguments.shots, join)
                 head = initial_head(card.facts["classes"], chosen.features.shape[2], training.seed)
-                selections, _ = train_heads(head, chosen, data, ["heldout"], settings, training, of["batch_norm"])
-                logits = all_logits(selections["heldout"].head, data)["test"]
+                selections, _ = train_heads(head, chosen, data, ["heldout"], settings, training, probe.batch_norm)
+                logits = all_scores(selections["heldout"], data)["test"]
                 top1[precision] = 100 * float((logits.argmax(1) == splits["test"].labels).mean())
             texts = ", ".join(f"{precision} {value:.2f} %" for precision, value in top1.items())
             print(f"probe of {name} on {target}, {len(splits['test'].labels):,} test images: {texts}")

@@ -26,7 +26,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from rrl.stages.lbfgs_probe import fit_heads, select
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
@@ -36,6 +35,7 @@ from benchmarks.ratios import interleaved, line, most_memory, ratio
 from rrl.arithmetic import NATIVE
 from rrl.config.settings import Constant, HeadTraining, Step
 from rrl.heads.cached import Columns, Data, OnDisk, open_features
+from rrl.heads.lbfgs import fit_heads, select
 from rrl.heads.sgd import Selection, Setting, initial_head, scores_of, train_heads
 from rrl.store.features import CHUNK, create, file_digest
 from rrl.store.logits import logits_file

@@ -22,7 +22,7 @@ class Ran:
     @property
     def stage(self) -> str:
         words = self.command.split()
-        return words[words.index("-m") + 1].removeprefix("rrl.") if "-m" in words else self.rule
+        return words[words.index("-m") + 1].removeprefix("rrl.stages.") if "-m" in words else self.rule
 
 
 def ran_in(folder: Path, results: str) -> list[Ran]:

@@ -30,7 +30,7 @@ from rrl.training.train import Batches, train
 CPU = torch.device("cpu")
 CLASSES = 10
 PHOTOGRAPHS = Photographs(
-    size=224, resize=256, scale=(0.08, 1.0), interpolation="bilinear", flip=True, mean=(0.5,) * 3, std=(0.5,) * 3
+    size=224, resize=256, scale=[0.08, 1.0], interpolation="bilinear", flip=True, mean=[0.5] * 3, std=[0.5] * 3
 )
 PICTURES = PaddedCrop(mean=0.286, std=0.353, pad=2, flip=True)
 WANTED = 0.95
@@ -55,11 +55,11 @@ CASES = {
 
 
 def pretraining(batch_size: int) -> Recipe:
-    return Recipe(1, batch_size, 0.001, 0.9, True, 5e-4, True, WarmupCosine("warmup-cosine", 0.1))
+    return Recipe(1, batch_size, 0.001, 0.9, True, 5e-4, True, WarmupCosine("warmup-cosine", 0.1), "float32")
 
 
 def fine_tuning(batch_size: int) -> Recipe:
-    return Recipe(1, batch_size, 0.001, 0.9, False, 5e-4, False, Cosine("cosine", 1e-7))
+    return Recipe(1, batch_size, 0.001, 0.9, False, 5e-4, False, Cosine("cosine", 1e-7), "float32")
 
 
 def some_images(case: Case, steps: int) -> Split:

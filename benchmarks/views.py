@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,14 +150,14 @@ def measure(arguments: argparse.Namespace) -> pd.DataFrame:
     config: Any = load_config(yaml.safe_load(DEMO.read_text()), [DEMO])
     probe = config.probes["demo"]
     settings = [Setting(rate, decay) for rate in probe.learning_rates for decay in probe.weight_decays]
-    schedule = probe.schedule.model_dump()
+    schedule = probe.schedule
     cards = [read_card(path) for path in sorted(arguments.networks.glob("erm-s[0-9].json"))]
     if len(cards) < max(arguments.sizes):
         raise UserError(f"{arguments.networks}: found {len(cards)} networks erm-s*, needed are {max(arguments.sizes)}")
     rows = []
     for augmentation, target in itertools.product(AUGMENTATIONS, arguments.targets):
         card = read_card(arguments.networks.parent / f"targets/{target}.json")
-        transform = PaddedCrop(**config.targets[target].transform.model_dump() | AUGMENTATIONS[augmentation])
+        transform = replace(config.targets[target].transform, **AUGMENTATIONS[augmentation])
         splits = {split: load_split(card, split, arguments.data_root) for split in ("train", "val", "test")}
         for size, first in itertools.product(arguments.sizes, range(len(cards))):
             if first + size > len(cards):

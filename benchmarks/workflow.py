@@ -150,7 +150,7 @@ def write_cards(plan: Plan, folder: Path) -> None:
     for job in plan.jobs:
         path = folder / plan.config.results / f"{job.artifact}.json"
         sources = tuple(cards[source.artifact] for source in job.inputs)
-        Job(job.stage, job.settings, job.code_version, sources).write_card(path, job.artifact, "none", {})
+        Job(job.stage, job.settings, sources, path).write_card("none", {})
         cards[job.artifact] = read_card(path)
 
 

@@ -81,7 +81,7 @@ class Card:
 def read_card(path: Path) -> Card:
     """The card in a `.json` file that the workflow wrote; a record is one too.
 
-    Raises UserError if the file is missing, is not a card, or was altered.
+    Raises UserError if the file is missing, is not a card, was altered, or is the card of another artifact.
     """
     try:
         content = read_json(path)
@@ -91,7 +91,10 @@ def read_card(path: Path) -> Card:
         raise UserError(f"{path}: not a card of this project; {remake(path)}")
     if content.pop(CHECKSUM) != _checksum(content):
         raise UserError(f"{path}: altered since it was written; {remake(path)}")
-    return Card(path=path, **content)
+    card = Card(path=path, **content)
+    if card.artifact != "/".join(path.with_suffix("").parts[-card.artifact.count("/") - 1 :]):
+        raise UserError(f"{path}: the card of {card.artifact}, not of what belongs here; {remake(path)}")
+    return card
 
 
 def _checksum(content: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ from torchvision.models import get_model, get_model_weights
 
 from rrl.jobs import STAGES
 from rrl.networks.architectures import build_trunk
-from tests.helpers.clones import CLONE, copy_clone, shared, snakemake
+from tests.helpers.clones import copy_clone, shared, snakemake
 from tests.helpers.jobs import Printed, printed
 from tests.helpers.paper_data import make_imagenet
 

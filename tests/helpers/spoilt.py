@@ -94,5 +94,5 @@ CASES = {
     "a better number of a run": Case(f"{RUN}.json", higher, "records/mnist/cat2/finetune.json", "altered since"),
     "a better number of a record": Case(PROBE, higher, "table2.csv", "altered since"),
     "half of a record": Case(PROBE, cut, "table2.csv", "not a JSON file"),
-    "another record": Case(PROBE, swap("records/mnist/erm-s0/linear_probe.json"), "table2.csv", "made under another plan"),
+    "another record": Case(PROBE, swap("records/mnist/erm-s0/linear_probe.json"), "table2.csv", "the card of records/mnist/erm-s0/linear_probe, not of"),
 }  # fmt: skip

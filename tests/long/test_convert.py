@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from rrl.stages.convert import verify
 
 from rrl.errors import UserError
 from rrl.job import read_card
 from rrl.networks.api import load
 from rrl.networks.checkpoints import FIRST_USE
+from rrl.stages.import_network import verify
 from tests.helpers.clones import CLONE, copy_clone, edited, run_snakemake, snakemake
 from tests.helpers.models import IMAGES, features_of, resnet, rrl_file, run, same
 from tests.helpers.reruns import planned
@@ -46,8 +46,8 @@ def rules(clone: Path, network: str) -> list[str]:
 
 
 def test_a_file_in_place_plans_no_download(clone: Path) -> None:
-    assert rules(clone, NETWORK) == ["convert"]
-    assert rules(clone, NETWORK.replace("s3", "s0")) == ["convert", "download"]
+    assert rules(clone, NETWORK) == ["import_network"]
+    assert rules(clone, NETWORK.replace("s3", "s0")) == ["download", "import_network"]
 
 
 def test_a_file_in_place_becomes_a_network(clone: Path, model: torchvision.models.ResNet) -> None:
@@ -95,7 +95,7 @@ def test_the_command_for_a_file_that_cannot_be_read_names_its_folder(tmp_path: P
 def test_a_pin_that_somebody_changes_is_another_plan(clone: Path) -> None:
     pin = json.loads((clone / "rrl/networks/checkpoint_pins.json").read_text())[FILE]["sha256"]
     with edited(clone / "rrl/networks/checkpoint_pins.json", f'"sha256": "{pin}"', f'"sha256": "{"0" * 64}"'):
-        assert rules(clone, NETWORK) == ["convert"]
+        assert rules(clone, NETWORK) == ["import_network"]
     assert rules(clone, NETWORK) == []
 
 

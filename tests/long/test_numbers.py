@@ -11,12 +11,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from rrl.arithmetic import NATIVE
 from rrl.config.settings import Constant, HeadTraining, PaddedCrop, Recipe
 from rrl.data.images import Split
 from rrl.errors import UserError
 from rrl.heads.cached import Data
 from rrl.heads.sgd import Setting, initial_head, train_heads
 from rrl.job import Job
+from rrl.jobs.networks import Pretrain
 from rrl.networks.architectures import Network, build_trunk
 from rrl.networks.stored_networks import save_network
 from rrl.stages.finetune import BestEpoch, Evaluation
@@ -25,6 +27,7 @@ from rrl.training.train import train
 from tests.helpers.clones import copy_clone, run_snakemake, snakemake
 
 CPU = torch.device("cpu")
+RECIPE = Recipe(1, 4, 0.01, 0.9, True, 0.0, True, Constant("constant"), "float32")
 
 
 @pytest.mark.parametrize(
@@ -68,9 +71,10 @@ def test_fewer_images_than_a_batch_are_one_batch(tmp_path: Path) -> None:
 def test_a_network_with_numbers_that_are_not_finite_is_not_saved(tmp_path: Path) -> None:
     trunk = build_trunk("resnet8")
     next(trunk.parameters()).data[0] = math.inf
-    path = tmp_path / "networks/wild.json"
+    settings = Pretrain(NATIVE, "resnet8", 0, RECIPE, PaddedCrop(mean=0.3, std=0.4, pad=0, flip=False))
+    job = Job("pretrain", settings, (), tmp_path / "networks/wild.json")
     with pytest.raises(UserError, match=r"wild: trunk\.\S+ holds numbers that are not finite.*lower learning_rate"):
-        save_network(Job("pretrain", {}, "", ()), path, "wild", {"trunk": trunk}, "resnet8", "pretrain", 0, {})
+        save_network(job, {"trunk": trunk}, "resnet8", "pretrain", 0, {})
     assert not list(tmp_path.rglob("*.*"))
 
 
@@ -106,11 +110,10 @@ def test_an_evaluation_that_is_not_finite_stops_a_probe() -> None:
 def test_a_last_batch_of_one_image_that_batch_norm_cannot_normalise() -> None:
     """Where the features are one pixel large."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
-    recipe = Recipe(1, 4, 0.01, 0.9, True, 0.0, True, Constant("constant"))
 
     def batches(*of: Any) -> Any:
         sizes: list[Tensor] = [torch.randn(4, 1, 2, 2), torch.randn(1, 1, 2, 2)]
         return ((images, torch.zeros(len(images), dtype=torch.int64)) for images in sizes)
 
     with pytest.raises(UserError, match="^epoch 1, step 2: a batch of one image has no variance.*change batch_size by"):
-        train(network, batches, 2, recipe, CPU, after_epoch=lambda epoch: None)
+        train(network, batches, 2, RECIPE, CPU, after_epoch=lambda epoch: None)

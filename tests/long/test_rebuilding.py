@@ -82,7 +82,7 @@ WEIGHT_DECAYS = ("weight_decays: [0.0, 1.0e-2]", "weight_decays: [0.0, 1.0e-3]")
 @pytest.mark.parametrize(
     ("path", "texts", "why", "jobs"),
     [
-        ("workflow/config/tiny.yaml", WEIGHT_DECAYS, r"weight_decays: \[0.0, 0.01\] -> \[0.0, 0.001\]", PROBES),
+        ("workflow/config/tiny.yaml", WEIGHT_DECAYS, r"probe.weight_decays: \[0.0, 0.01\] -> \[0.0, 0.001\]", PROBES),
         ("rrl/stages/table.py", ("Windows share", "Windows have"), "code of rrl.stages.table: ", {"table?": 2}),
     ],
 )  # fmt: skip

@@ -2,25 +2,27 @@
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import pytest
 import yaml
 
 from rrl.job import read_card
-from tests.helpers.clones import snakemake
+from tests.helpers.clones import copy_clone, snakemake
 from tests.helpers.jobs import Printed, printed
 
 ROOT = "results/tiny"
 CONFIG = "workflow/config/tiny.yaml"
 COMMON = "workflow/rules/common.smk"
-TEXT = "It's \"$(touch pwned)\" `touch pwned` $HOME \\n \\\\ {wildcards} {{x}} %s ~ * ? ! & | ; <x> # é ß 漢字 🎲 \u00a0 -- @x"
+TEXT = 'It\'s "$(touch pwned)" `touch pwned` $HOME \\n \\\\ {wildcards} {{x}} %s ~ * ? ! & | ; <x> # é ß 漢字 🎲 \u00a0 -- @x'
 
 
-def captioned(folder: Path, caption: str) -> None:
+def changed(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """The config, with another entry of table2."""
     path = folder / CONFIG
     content = yaml.safe_load(path.read_text())
-    content["tables"]["table2"]["caption"] = caption
+    change(content["tables"]["table2"])
     path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
 
 
@@ -33,7 +35,7 @@ def table2(folder: Path, *options: str) -> Printed:
 
 
 def test_a_hostile_text_reaches_the_card(tiny_copy: Path) -> None:
-    captioned(tiny_copy, TEXT)
+    changed(tiny_copy, lambda table: table.update(caption=TEXT))
     job = table2(tiny_copy)
     card = read_card(tiny_copy / ROOT / "table2.json")
     assert card.settings["layout"]["caption"] == " ".join(TEXT.split())
@@ -44,14 +46,15 @@ def test_a_hostile_text_reaches_the_card(tiny_copy: Path) -> None:
 
 
 def test_settings_that_are_too_long_for_a_command_line_go_through_a_file(tiny_copy: Path) -> None:
-    (longest,) = re.findall(r"^LONGEST = ([\d_]+)", (tiny_copy / COMMON).read_text(), re.MULTILINE)
-    caption = " ".join([TEXT, "é" * (int(longest) // 6 + 1)])  # \u00e9 is six letters of JSON
-    captioned(tiny_copy, caption)
+    rows = [{"method": f"{number} {TEXT}", "group": "random", "ensemble": False} for number in range(200)]
+    changed(tiny_copy, lambda table: table["rows"].extend(rows))
     job = table2(tiny_copy)
     card = read_card(tiny_copy / ROOT / "table2.json")
-    assert card.settings["layout"]["caption"] == " ".join(caption.split())
-    assert job.values("--settings") == [f"@{ROOT}/work/arguments/{card.key}.settings.json"]
-    assert max(map(len, job.words)) < 200 and (tiny_copy / job.values("--settings")[0][1:]).exists()
+    methods = [row["method"] for row in card.settings["layout"]["rows"]]
+    assert methods[-len(rows) :] == [" ".join(row["method"].split()) for row in rows]
+    (settings,) = job.values("--settings")
+    assert settings == f"@{ROOT}/work/arguments/{card.key}.settings.json"
+    assert max(map(len, job.words)) < 200 and len((tiny_copy / settings[1:]).read_text()) > 30_000
 
 
 def test_inputs_that_are_too_long_for_a_command_line_go_through_a_file(tiny_copy: Path) -> None:
@@ -70,10 +73,11 @@ def test_inputs_that_are_too_long_for_a_command_line_go_through_a_file(tiny_copy
     assert [file.read_bytes() for file in made] == before
 
 
-@pytest.mark.parametrize("name", ["-x", "@x"])
-def test_paths_are_not_taken_for_flags_or_files(tiny_copy: Path, name: str) -> None:
-    """Of a results root, or in a name of the user's."""
-    path = tiny_copy / CONFIG
-    path.write_text(path.read_text().replace(f"results: {ROOT}", f"results: '{name}'"))
-    snakemake(tiny_copy, f"{name}/targets/mnist.json" if name != "-x" else f"./{name}/targets/mnist.json")
-    assert read_card(tiny_copy / name / "targets/mnist.json").artifact == "targets/mnist"
+def test_a_path_that_begins_like_the_name_of_a_file_of_arguments(tmp_path: Path) -> None:
+    clone = copy_clone(tmp_path / "clone")
+    path = clone / CONFIG
+    path.write_text(path.read_text().replace(f"results: {ROOT}", "results: '@x'"))
+    snakemake(clone, "@x/networks/random-s0.json")
+    assert [source["artifact"] for source in read_card(clone / "@x/networks/random-s0.json").inputs] == [
+        "targets/fashion-source"
+    ]

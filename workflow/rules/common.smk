@@ -153,7 +153,7 @@ def arguments(job):
     words = {"settings": [dump(job.settings)], "inputs": inputs}
     held = {}
     for name, values in words.items():
-        if sum(map(len, values)) > LONGEST:
+        if sum(map(len, values)) > LONGEST or "".join(values).startswith("@"):
             file = f"{RESULTS}/work/arguments/{job.key}.{name}.json"
             held[file] = values[0] if name == "settings" else json.dumps(values)
             words[name] = [f"@{file}"]
