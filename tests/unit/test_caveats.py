@@ -9,8 +9,10 @@ import pytest
 from rrl.caveats import known_val, of_pick, trained_on_imagenet
 from rrl.cli import show
 from rrl.config.load import load_plan
+from rrl.config.settings import LibraryModel
 from rrl.job import Job, read_card
 from rrl.jobs import Planned, behind
+from rrl.jobs.networks import ImportNetwork
 from rrl.networks.checkpoints import checkpoints
 from rrl.stages.table import note
 from tests.helpers.clones import CLONE
@@ -51,10 +53,8 @@ def test_published_networks_know_the_val_images_of_imagenet() -> None:
 
 
 def test_of_the_libraries_any_network_may_know_them_of_those_trained_here_none_does() -> None:
-    library = Planned("library_network", "networks/a-s0", {"arch": "timm/resnet50", "seed": 0})
-    trained = Planned("pretrain", "networks/b-s0", {"arch": "resnet50"})
-    target = Planned("paper_target", "targets/imagenet", {"dataset": "imagenet"})
-    other = Planned("paper_target", "targets/cifar10", {"dataset": "cifar10"})
+    library = Planned("import_network", "networks/a-s0", ImportNetwork(LibraryModel("library", "timm/resnet50", 0)))
+    trained, target, other = DEMO.network("erm-s0"), PAPER.target("imagenet"), PAPER.target("cifar10")
     assert trained_on_imagenet(library) and not trained_on_imagenet(trained)
     assert known_val("records/imagenet/a-s0/linear_probe", [target, library, trained]) == ["a-s0"]
     assert known_val("records/cifar10/a-s0/linear_probe", [other, target, library]) == []
@@ -71,32 +71,29 @@ def test_every_published_network_says_what_it_was_trained_on() -> None:
 
 
 def test_the_note_of_a_table_says_so_where_it_is_so() -> None:
-    layout = PAPER.table("table2").settings["layout"]
+    layout = PAPER.table("table2").settings.layout
     (remark,) = layout["remarks"]
     assert "val is not new to ERM, WIDE2, WIDE4, JOINT2, JOINT4, CAT2, " in remark
     assert note(layout, "").endswith(remark)
     for plan, name in ((PAPER, "table1"), (PAPER, "table4"), *((DEMO, name) for name in DEMO.config.tables)):
-        assert "remarks" not in plan.table(name).settings["layout"]
+        assert "remarks" not in plan.table(name).settings.layout
 
 
 def test_a_record_is_shown_with_it(tmp_path: Path) -> None:
     """From the cards alone: of a target, a network, its features and a record, as the stages write them."""
 
-    def card(stage: str, artifact: str, settings: Any, facts: Any, *inputs: str) -> Path:
-        job = Job(stage, settings, "code", tuple(read_card(tmp_path / f"{name}.json") for name in inputs))
-        path = tmp_path / f"{artifact}.json"
+    def card(planned: Planned, facts: Any) -> Path:
+        inputs = tuple(read_card(tmp_path / f"{source.artifact}.json") for source in planned.inputs)
+        path = tmp_path / f"{planned.artifact}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        job.write_card(path, artifact, "digest", facts)
+        Job(planned.stage, planned.settings, inputs, path).write_card("digest", facts)
         return path
 
-    file = checkpoints()["supervised-resnet50"].files[0]
-    card("paper_target", "targets/imagenet", {"dataset": "imagenet"}, {})
-    card("convert", "networks/erm-s0", {"file": file}, {})
-    card("extract", "features/imagenet/erm-s0", {}, {}, "targets/imagenet", "networks/erm-s0")
+    record = PAPER.record("imagenet", "erm-s0", "linear_probe")
     result: dict[str, Any] = {"shots": "all", "selection": "heldout", "selected_on": "val", "n_train": 9, "n_test": 50}
     result |= {"selected": {"epoch": 2}, "top1": 0.7, "val_top1": 0.725, "grid": [{"top1": CURVE}] * 2}
-    path = card("probe", "records/imagenet/erm-s0/linear_probe", {}, {"results": [result]}, "features/imagenet/erm-s0")
-    about = show.describe(read_card(path))
-    text = "\n".join(show.lines(json.loads(json.dumps(about))))
+    for planned in behind([record]):
+        path = card(planned, {"results": [result]} if planned is record else {"arch": "resnet50"})
+    text = "\n".join(show.lines(json.loads(json.dumps(show.describe(read_card(path))))))
     assert "picked on val: {epoch 2}; val top-1 72.50 %; best of 2 settings x 3 epochs on val, so val is" in text
     assert "ImageNet's training images, and published networks were trained on these: val is not new to erm-s0;" in text

@@ -183,4 +183,4 @@ def test_other_columns_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_file_stands_beside_its_module() -> None:
-    assert FILE.name == "paper_values.csv" and FILE.parent.name == "experiment"
+    assert FILE.name == "paper_values.csv" and FILE.parent.name == "config"

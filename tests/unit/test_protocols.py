@@ -86,9 +86,9 @@ def declared(protocol: str) -> dict[str, Any]:
     fine-tuning the published grid, if the one of PUBLISHED is in it."""
     what, where = protocol.split()
     if what == "pretrain":
-        return CONFIG.recipes["erm"].model_dump()
+        return asdict(CONFIG.recipes["erm"])
     if what == "probe":
-        found = CONFIG.probes[TARGET[where]].model_dump()
+        found = asdict(CONFIG.probes[TARGET[where]])
         (found["learning_rate"],) = found["learning_rates"]
         return found | {"weight_decay": found["weight_decays"]}
     finetuning = CONFIG.finetunings[TARGET[where]].model_dump()
@@ -207,7 +207,7 @@ def test_networks_are_trained_as_published(protocol: str, decay_norm: bool | str
             **({"milestones": milestones} if "step" in published["schedule"]["name"] else {}),
         }
         own = {field.name: published[field.name] for field in fields(Recipe) if field.name in published}
-        own |= {"epochs": epochs, "batch_size": 8, "weight_decay": decay, "schedule": schedule}
+        own |= {"epochs": epochs, "batch_size": 8, "weight_decay": decay, "schedule": schedule, "precision": "float32"}
         recipe = TypeAdapter(Recipe).validate_python(own)
         train(
             ours,
@@ -295,7 +295,7 @@ def test_published_weight_decay_is_on_what_has_no_bn_in_its_name(arch: str, left
     named = {id(parameter): name for name, parameter in network.named_parameters()}
 
     def names(decay_norm: bool | str) -> list[set[str]]:
-        own = {**PUBLISHED["fine-tune CIFAR"], "weight_decay": 1e-4, "decay_norm": decay_norm}
+        own = {**PUBLISHED["fine-tune CIFAR"], "weight_decay": 1e-4, "decay_norm": decay_norm, "precision": "float32"}
         recipe = Recipe(**{field.name: own[field.name] for field in fields(Recipe) if field.name in own})
         groups = parameter_groups(network, recipe)
         assert [decay for _, decay in groups] == [1e-4, 0.0][: len(groups)]
