@@ -23,8 +23,8 @@ from benchmarks.sweep import together
 from benchmarks.training import CASES, Batch, by_rrl, network_of, pretraining, some_images
 from rrl.arithmetic import NATIVE, PORTABLE, VARIABLES, has_avx2, variables
 from rrl.config.settings import Recipe
-from rrl.heads.sgd import initial_head
-from rrl.networks.architectures import Network, build_trunk
+from rrl.heads.training import initial_head
+from rrl.networks.trunks import Network, build_trunk
 from rrl.training.batches import epoch_batches
 from rrl.training.device import multiply_by_onednn, prepare
 

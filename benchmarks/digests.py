@@ -25,8 +25,7 @@ from rrl.arithmetic import NATIVE
 from rrl.config.settings import Constant, HeadTraining, PaddedCrop, Photographs, Recipe, Transform
 from rrl.data.images import Split, inputs
 from rrl.heads.cached import Data
-from rrl.heads.sgd import Setting, initial_head, train_heads
-from rrl.networks.architectures import Network, build_trunk
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.networks.inference import compiles, for_inference
 from rrl.networks.trunks import Network, build_trunk
 from rrl.stages import extract

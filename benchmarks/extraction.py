@@ -29,7 +29,6 @@ from benchmarks.ratios import interleaved, line, most_memory, ratio
 from rrl.arithmetic import NATIVE
 from rrl.config.settings import Photographs
 from rrl.data.images import Split, inputs
-from rrl.networks.architectures import build_trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.trunks import build_trunk
 from rrl.stages.extract import extract_split

@@ -32,7 +32,6 @@ from rrl.data.images import Split, pixels_of
 from rrl.data.reading import Pixels, read
 from rrl.heads.graphs import sweep_of
 from rrl.heads.lbfgs import TrainingImages, fit_heads
-from rrl.heads.sgd import Setting, initial_head, train_heads
 from rrl.heads.sweep import Heads
 from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.networks.inference import folded, for_inference

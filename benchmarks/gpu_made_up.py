@@ -21,8 +21,8 @@ from rrl.config.settings import Constant, Photographs, Recipe
 from rrl.data.images import Split
 from rrl.data.pictures import read_picture
 from rrl.data.reading import Pixels
-from rrl.heads.cached import Columns, Data, OnDisk, open_features
-from rrl.networks.architectures import Network, Trunk, build_trunk
+from rrl.heads.cached import Data, OnDisk
+from rrl.networks.trunks import Network, Trunk, build_trunk
 from rrl.store.features import create
 from rrl.store.read_features import Columns, open_features
 from rrl.training.device import prepare

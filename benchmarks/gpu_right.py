@@ -48,8 +48,8 @@ from rrl.config.settings import Constant, Cosine, HeadTraining, Recipe, Step
 from rrl.data.images import Split, inputs
 from rrl.data.reading import read
 from rrl.heads.lbfgs import fit_heads
-from rrl.heads.sgd import Setting, all_scores, initial_head, train_heads
-from rrl.networks.architectures import Network, build_trunk
+from rrl.heads.picking import all_logits
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.networks.inference import for_inference
 from rrl.networks.trunks import Network, build_trunk
 from rrl.stages.distill import distillation, view_batches

@@ -114,13 +114,7 @@ class Stages:
         name = self.pictures.name
         fingerprint = open_source(name, self.pictures.parent).fingerprint
         source = ImageSource("images", name, fingerprint, "stop", 0.2, 0.2, split_seed=0)
-        self.run(
-            "target",
-            "targets/source",
-            [],
-            source=ImageSource("images", name, fingerprint, "stop", 0.2, 0.2, 0),
-            pins={},
-        )
+        self.run("target", "targets/source", [], source=source, pins={})
 
     def train(self, stage: str, name: str, inputs: list[str], seed: int, **more: Any) -> None:
         settings = {"arch": ARCH, "seed": seed, "recipe": RECIPE, "transform": TRANSFORM, **more}

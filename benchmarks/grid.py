@@ -25,8 +25,8 @@ from benchmarks.ratios import line
 from rrl.arithmetic import NATIVE
 from rrl.config.settings import HeadTraining, Step
 from rrl.data.images import Split, inputs
-from rrl.heads.cached import Columns, Data, OnDisk, open_features
-from rrl.heads.sgd import Setting, initial_head, train_heads
+from rrl.heads.cached import Data, OnDisk
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.networks.inference import for_inference
 from rrl.stages.extract import extract_split
 from rrl.store.features import finish, write_virtual

@@ -20,9 +20,10 @@ from torch import Tensor
 from benchmarks.ratios import interleaved, line, ratio
 from rrl.arithmetic import NATIVE
 from rrl.config.settings import Step
+from rrl.heads.cached import Data
 from rrl.heads.lbfgs import TrainingImages, fit_heads
-from rrl.heads.sgd import Data, initial_head
 from rrl.heads.sweep import EPSILON, Heads, Sweep, evaluate
+from rrl.heads.training import initial_head
 from rrl.training.device import multiply_by_onednn, prepare
 from rrl.training.randomness import generator, shuffled
 from rrl.training.schedule import learning_rates

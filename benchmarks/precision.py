@@ -17,12 +17,14 @@ from pydantic import TypeAdapter
 from rrl.arithmetic import NATIVE
 from rrl.config.settings import HeadTraining, Probe, Transform, narrow
 from rrl.data.images import Split, inputs, load_split
-from rrl.heads.cached import Data
-from rrl.heads.sgd import Setting, all_scores, initial_head, train_heads, trainings
+from rrl.heads.cached import Data, join
+from rrl.heads.picking import all_logits
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.job import read_card
-from rrl.networks.architectures import Trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.stored_networks import load_trunk
+from rrl.networks.trunks import Trunk
+from rrl.selection import training_images
 from rrl.store.members import SPLITS
 from rrl.training.device import multiply_by_onednn, prepare
 
@@ -68,7 +70,7 @@ def main() -> None:
                 chosen = training_images(data, "heldout", arguments.shots, join)
                 head = initial_head(card.facts["classes"], chosen.features.shape[2], training.seed)
                 selections, _ = train_heads(head, chosen, data, ["heldout"], settings, training, probe.batch_norm)
-                logits = all_scores(selections["heldout"], data)["test"]
+                logits = all_logits(selections["heldout"].head, data)["test"]
                 top1[precision] = 100 * float((logits.argmax(1) == splits["test"].labels).mean())
             texts = ", ".join(f"{precision} {value:.2f} %" for precision, value in top1.items())
             print(f"probe of {name} on {target}, {len(splits['test'].labels):,} test images: {texts}")

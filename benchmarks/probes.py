@@ -34,10 +34,11 @@ from torch import Tensor, nn
 from benchmarks.ratios import interleaved, line, most_memory, ratio
 from rrl.arithmetic import NATIVE
 from rrl.config.settings import Constant, HeadTraining, Step
-from rrl.heads.cached import Columns, Data, OnDisk, open_features
+from rrl.heads.cached import Data, OnDisk
 from rrl.heads.lbfgs import fit_heads, select
-from rrl.heads.sgd import Selection, Setting, initial_head, scores_of, train_heads
-from rrl.store.features import CHUNK, create, file_digest
+from rrl.heads.picking import Selection, blocks_of_logits
+from rrl.heads.training import Setting, initial_head, train_heads
+from rrl.store.features import CHUNK, create
 from rrl.store.logits import logits_file
 from rrl.store.read_features import Columns, file_digest, open_features
 from rrl.training.device import multiply_by_onednn, prepare

@@ -25,7 +25,7 @@ from torch import Tensor
 from benchmarks.ratios import interleaved, line, ratio
 from rrl.config.settings import PaddedCrop
 from rrl.data.images import Split
-from rrl.heads.cached import Columns, OnDisk, open_features
+from rrl.heads.cached import OnDisk
 from rrl.job import Card
 from rrl.stages.extract import extract_split
 from rrl.stages.represent import build_split

@@ -22,7 +22,7 @@ from benchmarks.ratios import Seconds, interleaved, line, ratio
 from rrl.arithmetic import NATIVE
 from rrl.config.settings import Cosine, PaddedCrop, Photographs, Recipe, Transform, WarmupCosine
 from rrl.data.images import Split
-from rrl.networks.architectures import Network, build_trunk
+from rrl.networks.trunks import Network, build_trunk
 from rrl.training.batches import epoch_batches, step_batches
 from rrl.training.device import prepare
 from rrl.training.train import Batches, train

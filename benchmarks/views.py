@@ -34,13 +34,12 @@ from rrl.arithmetic import NATIVE
 from rrl.config.load import load_config
 from rrl.config.settings import HeadTraining, PaddedCrop
 from rrl.data.images import Split, inputs, load_split
-from rrl.data.shots import first_of_each_class
 from rrl.errors import UserError
 from rrl.figures.drawing import COLOURS, MARKERS
 from rrl.heads.cached import Data
-from rrl.heads.sgd import Setting, all_scores, initial_head, train_heads
+from rrl.heads.picking import all_logits
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.job import read_card, run
-from rrl.networks.architectures import JointTrunk, Trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.stored_networks import load_trunk
 from rrl.networks.trunks import JointTrunk, Trunk

@@ -11,7 +11,6 @@ the artifact's content, so a large file that was altered is recognised by whoeve
 import argparse
 import gc
 import hashlib
-import json
 import os
 import shlex
 import socket

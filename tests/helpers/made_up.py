@@ -10,8 +10,9 @@ from rrl.arithmetic import NATIVE
 from rrl.config.settings import Features, PaddedCrop
 from rrl.job import Job, read_card
 from rrl.jobs.networks import Extract
-from rrl.store.features import create, file_digest, finish
+from rrl.store.features import create, finish
 from rrl.store.members import SPLITS, parse_member
+from rrl.store.read_features import file_digest
 from tests.helpers import jobs
 
 COUNTS = {"train": 160, "val": 300, "test": 200}

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from rrl.jobs import STAGES
-from rrl.networks.architectures import build_trunk
+from rrl.networks.trunks import build_trunk
 from tests.helpers.clones import copy_clone, shared, snakemake
 from tests.helpers.jobs import Printed, printed
 from tests.helpers.paper_data import make_imagenet

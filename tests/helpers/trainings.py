@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rrl.command import flags
 
 from rrl.config.runs import Run, setting_name
 from rrl.config.settings import Constant, DemoSource, Features, PaddedCrop, Recipe, WarmupCosine

@@ -8,11 +8,12 @@ import pytest
 import torch
 import torchvision
 
+from rrl.config.settings import CheckpointFile
 from rrl.errors import UserError
 from rrl.job import read_card
-from rrl.networks.api import load
+from rrl.networks import load
 from rrl.networks.checkpoints import FIRST_USE
-from rrl.stages.import_network import verify
+from rrl.networks.imports import import_network
 from tests.helpers.clones import CLONE, copy_clone, edited, run_snakemake, snakemake
 from tests.helpers.models import IMAGES, features_of, resnet, rrl_file, run, same
 from tests.helpers.reruns import planned
@@ -85,7 +86,7 @@ def test_the_command_for_a_file_that_cannot_be_read_names_its_folder(tmp_path: P
     folder = tmp_path / "it's my folder"
     (folder / FILE).mkdir(parents=True)  # so that nothing is downloaded
     with pytest.raises(UserError, match="cannot be read") as caught:
-        verify(folder, FILE, FIRST_USE)
+        import_network(CheckpointFile("download", FILE, FIRST_USE, "rrl", "resnet50", 0), folder / FILE)
     command = str(caught.value).partition("to download it: ")[2].partition("; or put it there by hand")[0]
     script = f"source .venv/bin/activate; {command}"
     result = subprocess.run(["bash", "-c", script], cwd=CLONE, capture_output=True, text=True)

@@ -16,11 +16,11 @@ from rrl.config.settings import Constant, HeadTraining, PaddedCrop, Recipe
 from rrl.data.images import Split
 from rrl.errors import UserError
 from rrl.heads.cached import Data
-from rrl.heads.sgd import Setting, initial_head, train_heads
+from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.job import Job
 from rrl.jobs.networks import Pretrain
-from rrl.networks.architectures import Network, build_trunk
 from rrl.networks.stored_networks import save_network
+from rrl.networks.trunks import Network, build_trunk
 from rrl.stages.finetune import BestEpoch, Evaluation
 from rrl.store.record import entry
 from rrl.training.train import train

@@ -19,7 +19,6 @@ from rrl.config.settings import PaddedCrop, Photographs, Recipe, Step, Transform
 from rrl.data.images import Split, load_split
 from rrl.errors import UserError
 from rrl.job import Card
-from rrl.networks.architectures import Network, build_trunk
 from rrl.networks.inference import for_inference
 from rrl.networks.stored_networks import load_trunk
 from rrl.networks.trunks import Network, build_trunk

@@ -13,10 +13,10 @@ from rrl.config.settings import PaddedCrop
 from rrl.data.images import Split, augment, inputs, normalise
 from rrl.errors import UserError
 from rrl.job import read_card
-from rrl.networks.architectures import build_trunk
 from rrl.networks.inference import for_inference
+from rrl.networks.trunks import build_trunk
 from rrl.stages.extract import extract_split
-from rrl.store.features import read_split, to_dtype, views_of
+from rrl.store.features import to_dtype, views_of
 from rrl.store.members import SPLITS, Member, parse_member
 from rrl.store.read_features import read_split
 

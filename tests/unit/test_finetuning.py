@@ -13,16 +13,16 @@ from torch.nn.functional import cross_entropy
 
 from rrl.config.runs import Run, setting_name
 from rrl.config.settings import FirstStage, PaddedCrop
-from rrl.data.images import Split, load_split
+from rrl.data.images import Split, join, load_split
 from rrl.errors import UserError
 from rrl.heads.stage_one import averaged_head, stage_one
 from rrl.heads.sweep import Heads, logits
 from rrl.job import Card, read_card
-from rrl.networks.architectures import JointTrunk, Network, build_trunk
 from rrl.networks.stored_networks import load_trunk
+from rrl.networks.trunks import JointTrunk, Network, build_trunk
+from rrl.selection import training_images
 from rrl.stages.averaged_head import cross_entropy as cross_entropy_without_torch
-from rrl.stages.finetune import BestEpoch, Evaluation, training_images
-from rrl.store.features import read_split
+from rrl.stages.finetune import BestEpoch, Evaluation
 from rrl.store.files import read_json
 from rrl.store.logits import read_logits
 from rrl.store.read_features import read_split
