@@ -74,7 +74,7 @@ def test_settings_of_before_it_was_added_are_read() -> None:
 LETTERS = st.text(st.characters(exclude_categories=["Cs"]))
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | LETTERS
 CONTENT = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(LETTERS, inner, max_size=4))
-HOSTILE = "it's \"$(touch pwned)\" `x` \\ \\n \n\r\t {x} {{y}} %s @ --key \x00\x1b\u2028 é 漢字 🎲"
+HOSTILE = 'it\'s "$(touch pwned)" `x` \\ \\n \n\r\t {x} {{y}} %s @ --key \x00\x1b\u2028 é 漢字 🎲'
 
 
 @given(st.dictionaries(LETTERS, CONTENT, max_size=4))
