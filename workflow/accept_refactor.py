@@ -199,8 +199,9 @@ def main(argv: list[str] | None = None) -> None:
     old, new = old_tree(arguments.old, old_python), new_tree()
     modules = smoke_modules()
     digests = json.loads(python(old_python, old, "-c", DIGESTS, *modules))
-    if not any(name.startswith("stages.") for name in digests):
-        raise UserError(f"{arguments.old} has other stages: there is nothing to compare with")
+    stages = {job.stage for job in planned_jobs()}
+    if lacking := sorted(stage for stage in stages if f"stages.{stage}" not in digests):
+        raise UserError(f"{arguments.old} has no stage {', '.join(lacking)}: there is nothing to compare with")
     changed = newly_accepted(modules, digests)
     if not changed and old_python == here:
         print(f"No stage has another version than at {arguments.old}: nothing to accept.")

@@ -337,6 +337,15 @@ function about(name) {
   return pairs.length ? [facts(pairs)] : [];
 }
 
+/** Settings as pairs of words: of settings in settings each one, by both names. */
+function flat(settings, above = "") {
+  return Object.entries(settings).flatMap(([key, value]) => {
+    if (key === "pins") return [["sha256 of the files", words(Object.entries(value).map((pair) => pair.join("=")))]];
+    if (value === null || typeof value !== "object" || Array.isArray(value)) return [[above + spaced(key), words(value)]];
+    return flat(value, key === "source" ? above : `${above}${spaced(key)} `);
+  });
+}
+
 /** Data behind an artifact: what its targets are. */
 function data(name) {
   return madeFrom(name).filter((source) => source.startsWith("targets/")).map((target) => {
@@ -347,9 +356,7 @@ function data(name) {
     if (of.counts) pairs.push(["images", ["train", "val", "test"].map((split) => `${grouped(of.counts[split])} ${split}`).join(", ")]);
     if (of.classes) pairs.push(["number of classes", String(of.classes)]);
     if (of.rule) pairs.push(["split", of.rule]);
-    for (const [key, value] of Object.entries(settings)) {
-      pairs.push([key === "pins" ? "sha256 of the files" : spaced(key), words(value)]);
-    }
+    pairs.push(...flat(settings));
     if (of.fingerprint) pairs.push(["files and sizes", words(of.fingerprint)]);
     return facts(pairs);
   });
@@ -362,7 +369,7 @@ function chain(name) {
   const rows = madeFrom(name).map((source) => {
     const of = ARTIFACTS[source];
     const seed = factsOf(source).seed ?? factsOf(source).seeds;
-    return [link(source), code(`rrl.${POOL[of.stage]}`), seed === undefined ? "–" : words(seed), code(POOL[of.code]),
+    return [link(source), code(`rrl.stages.${POOL[of.stage]}`), seed === undefined ? "–" : words(seed), code(POOL[of.code]),
       of.digest ? code(of.digest.slice(0, 12)) : "–", badge(stateOf(source)),
       long(source.startsWith("targets/") ? "see Data" : words(POOL[of.settings]) || "–")];
   });
@@ -390,7 +397,7 @@ function commands(name) {
 
 function made(name) {
   const of = ARTIFACTS[name];
-  const pairs = [["stage", code(`rrl.${POOL[of.stage]}`)], ["code version", code(POOL[of.code])]];
+  const pairs = [["stage", code(`rrl.stages.${POOL[of.stage]}`)], ["code version", code(POOL[of.code])]];
   if (of.key) pairs.push(["key of the plan", code(of.key)], ["digest of the content", code(of.digest)]);
   if (of.run) {
     const [seconds, finished, place] = of.run;
@@ -421,7 +428,7 @@ function artifactPage(name) {
     const grids = of.results.filter((result) => result.grid).map(grid);
     if (grids.length) shown.push(element("h2", {}, "Settings tried"), ...grids);
   }
-  const settings = Object.entries(POOL[of.settings]).map(([key, value]) => [spaced(key), words(value)]);
+  const settings = flat(POOL[of.settings]);
   if (settings.length) shown.push(element("h2", {}, "Settings of the job"), facts(settings));
   const targets = data(name);
   if (targets.length) shown.push(element("h2", {}, "Data"), ...targets);
@@ -477,7 +484,7 @@ function kindPage(kind) {
     const first = [[link(name, name.slice(kind.length + 1)), name], badge(stateOf(name))];
     const parameters = known.parameters === undefined ? "–" : [grouped(known.parameters), known.parameters];
     const seed = words(known.seeds ?? known.seed);
-    if (!records) return [[...first, code(`rrl.${POOL[of.stage]}`), seed, parameters, code(POOL[of.code])]];
+    if (!records) return [[...first, code(`rrl.stages.${POOL[of.stage]}`), seed, parameters, code(POOL[of.code])]];
     const results = of.results || [{ shots: "–", selection: "–" }];
     return results.map((result) => [
       [link(name, name.slice(kind.length + 1)), name], badge(stateOf(name)), result.shots === "–" ? "–" : shotsText(result.shots),

@@ -97,7 +97,7 @@ def records(plan: Plan, cell: str) -> dict[tuple[str, str, str], Planned]:
 def networks_and_data(job: Planned, plan: Plan) -> tuple[set[str], set[str]]:
     """The downloaded networks behind a job, and the data sets."""
     jobs = {job.artifact: job for job in behind(job)}
-    networks = {artifact.partition("/")[2] for artifact, job in jobs.items() if job.stage == "convert"}
+    networks = {artifact.partition("/")[2] for artifact, job in jobs.items() if job.stage == "import_network"}
     targets = [artifact.partition("/")[2] for artifact in jobs if artifact.startswith("targets/")]
     return networks, {plan.config.targets[target].dataset for target in targets}
 
@@ -106,10 +106,10 @@ def runs(job: Planned, plan: Plan) -> int:
     """How many settings a record tries."""
     _, target, _, transfer = job.artifact.split("/")
     if transfer == "linear_probe":
-        return len(job.settings["learning_rates"]) * len(job.settings["weight_decays"])
+        return len(job.settings.probe.learning_rates) * len(job.settings.probe.weight_decays)
     if transfer == "finetune":
         return len(plan.settings(target))
-    return len(job.settings["stage_one"]) * len(job.settings["learning_rates"])
+    return len(job.settings.stage_one) * len(job.settings.heads.learning_rates)
 
 
 @pytest.fixture(scope="module")
@@ -164,12 +164,12 @@ def test_pretraining_is_that_of_the_script(script: str) -> None:
     does, cell = scripts("The 3 scripts for pretraining")[script]
     plan = Plan(load_config(PRETRAIN, []), PINS)
     jobs = {Path(target).stem: plan.network(Path(target).stem) for target in targets_of(cell)}
-    assert {name: job.settings["arch"] for name, job in jobs.items()} == PRETRAINED[script]
+    assert {name: job.settings.arch for name, job in jobs.items()} == PRETRAINED[script]
     assert does.endswith(f", {len(jobs)} runs")
     for name, job in jobs.items():
         assert job.stage == "pretrain" and [source.artifact for source in job.inputs] == ["targets/imagenet"]
-        assert job.settings["seed"] == int(name.rpartition("-s")[2])
-        numbers = [job.settings[key] for key in ("epochs", "batch_size", "learning_rate", "weight_decay")]
+        assert job.settings.seed == int(name.rpartition("-s")[2])
+        numbers = [getattr(job.settings.recipe, key) for key in ("epochs", "batch_size", "learning_rate", "weight_decay")]
         assert numbers == [90, 256, 0.1, 1e-4]
 
 

@@ -200,7 +200,7 @@ def test_a_record_leads_to_everything_behind_it(chromium: Browser, tiny: Path, r
             assert about.code_version in text and about.digest[:12] in text
         target = read_card(tiny / "results/tiny/targets/mnist.json")
         counts = ", ".join(f"{target.facts['counts'][split]:,} {split}" for split in ("train", "val", "test"))
-        for expected in (counts, target.facts["rule"], *target.settings["pins"], card.key, card.digest):
+        for expected in (counts, target.facts["rule"], *map("=".join, target.settings["pins"].items()), card.key, card.digest):
             assert expected in text
         run = json.loads((tiny / f"results/tiny/{name}.run.json").read_text())
         assert run["finished"] in text and run["host"] in text and run["libraries"]["torch"] in text
@@ -543,7 +543,7 @@ def test_the_papers_values_stand_beside_ours(chromium: Browser, tmp_path: Path) 
         ]  # fmt: skip
         facts = {"target": target, "representation": representation, "members": [], "seeds": [0], "parameters": 10,
                  "feature_dim": 1, "transfer": transfer, "of": None, "results": results}  # fmt: skip
-        card = {"artifact": job.artifact, "key": job.key, "stage": job.stage, "settings": job.settings,
+        card = {"artifact": job.artifact, "key": job.key, "stage": job.stage, "settings": job.keyed,
                 "code_version": job.code_version, "inputs": [], "digest": "0" * 64, "facts": facts}  # fmt: skip
         path = tmp_path / f"results/{job.artifact}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -551,7 +551,7 @@ def test_the_papers_values_stand_beside_ours(chromium: Browser, tmp_path: Path) 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         write(Path("config.yaml"))
-    layout = plan.table("table3").settings["layout"]
+    layout = plan.table("table3").settings.layout
     with opened(chromium, tmp_path / "results/report.html") as page:
         block = page.locator("section#table3 table").nth(layout["selections"].index("paper"))
         for row, planned in zip(block.locator("tbody tr").all(), layout["rows"], strict=True):
