@@ -65,7 +65,9 @@ TRANSFER_LABEL = {
 
 def column_label(column: dict[str, Any]) -> str:
     shots = "" if column["shots"] == "all" else f" {column['shots']}-shot"
-    return f"{TRANSFER_LABEL[column['transfer']]}{column['target']}{shots}"
+    transfer = column["transfer"]
+    named = TRANSFER_LABEL.get(transfer, transfer.replace("_", " ") + ": ")
+    return f"{named}{column['target']}{shots}"
 
 
 def top1_of(records: Sequence[Card]) -> dict[tuple[str, str, str, str, str], tuple[float, int]]:

@@ -22,7 +22,6 @@ SPEED = 0.2 * 312e12  # floating-point operations per second
 TRAINING = 3  # a forward and a backward pass, in forward passes
 HOUR, START = 3600, 2.0  # seconds
 READING = {"imagenet": 5e-3, "inaturalist18": 5e-3, "images": 5e-3, "cifar10": 1e-3, "cifar100": 1e-3}  # seconds
-TEST_PER_CLASS = {"fashion-mnist": 1000, "mnist-5k": 500}  # of mnist-5k, images for all splits
 FREE = ("target", "similarity", "collect", "table", "figure")
 ASSUMED = (
     "GPU: one A100 in bf16 at 20 % of 312 TFLOP/s. The stages compute in float32: expect three times as much or more.",
@@ -76,9 +75,9 @@ def dim_of(job: Planned) -> int:
 
 def fits(job: Planned) -> list[tuple[Any, str]]:
     """Number of shots and selection rule of all that is trained or averaged for a record."""
-    if job.stage == "probe":
-        rules = ["heldout"] if job.settings.solver == "best_subset" else ["heldout", "paper"]
-        return list(itertools.product(job.settings.shots, rules))
+    if isinstance(shots := getattr(job.settings, "shots", None), list):
+        rules = ["heldout"] if getattr(job.settings, "solver", "") == "best_subset" else list(SELECTED_ON)
+        return list(itertools.product(shots, rules))
     if job.stage == "ensemble":
         return fits(job.inputs[0])
     starts = [source.settings for source in job.inputs] if job.stage == "merge" else [job.settings]
@@ -94,8 +93,8 @@ class Target:
         source = job.settings.source
         self.dataset, classes = source.dataset, cast(Any, getattr(source, "classes", None))
         if isinstance(source, DemoSource):
-            test = TEST_PER_CLASS[source.dataset]
-            test -= source.train_per_class + source.val_per_class if source.dataset == "mnist-5k" else 0
+            (last, (_, test)) = list(DATASETS[self.dataset].published.items())[-1]
+            test -= source.train_per_class + source.val_per_class if last == "all" else 0  # of its smallest class
             sizes = [len(source.classes) * count for count in (source.train_per_class, source.val_per_class, test)]
         elif classes and classes == DATASETS[self.dataset].classes:
             train, test = (DATASETS[self.dataset].published[part][0] for part in ("train", "test"))

@@ -47,6 +47,7 @@ from rrl.config.settings import (
     Schedule,
     settings,
 )
+from rrl.config.transfers import SEPARATE, TRANSFERS
 from rrl.networks.formats import FORMATS
 
 
@@ -346,7 +347,7 @@ class PublishedFinetuning(Strict):
 class Column(Strict):
     """A column of a table."""
 
-    transfer: Literal["linear_probe", "finetune", "averaged_head", "two_stage"]
+    transfer: Literal[*TRANSFERS]  # type: ignore[valid-type]
     """What is trained on the target (docs/workflow.md)."""
     target: Reference
     """An entry of `targets`."""
@@ -387,7 +388,7 @@ class Series(Strict):
 
     label: Annotated[Text, AfterValidator(kinds.label)]
     """In the legend."""
-    transfer: Literal["linear_probe", "finetune", "two_stage"]
+    transfer: Literal[*SEPARATE]  # type: ignore[valid-type]
     """Whose accuracy is drawn."""
     groups: Distinct[Reference]
     """Rows of the table, by their group; a mark each, joined by a line."""
@@ -479,7 +480,7 @@ class Method(Strict):
     """Of the row; no two of its representations may share a network."""
     ensemble: bool
     """As in the row."""
-    transfer: Literal["linear_probe", "finetune", "averaged_head", "two_stage"]
+    transfer: Literal[*TRANSFERS]  # type: ignore[valid-type]
     """As in the table's columns."""
 
 

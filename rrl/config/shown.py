@@ -7,7 +7,7 @@ from rrl.config import schema
 from rrl.config.names import Names, several, whole
 from rrl.config.runs import Run
 from rrl.config.schema import Column, NetworkGroup, Row, Series, Table
-from rrl.config.transfers import OF_NETWORKS, transfer_name
+from rrl.config.transfers import OF_NETWORKS, TRANSFERS, transfer_name
 from rrl.networks.checkpoints import checkpoints
 
 
@@ -19,15 +19,17 @@ class Shown(Names):
 
     def cell(self, row: Row, column: Column) -> str | None:
         """The transfer that a cell shows; None where there is none: networks that are not fine-tuned on the target,
-        and two-stage fine-tuning of one network. (One network that others fine-tuned has an averaged head.)
+        two-stage fine-tuning of one network (one that others fine-tuned has an averaged head), and members trained
+        separately by a transfer that has no such form.
         """
+        entry = TRANSFERS[column.transfer]
+        if row.ensemble and not entry.separate:
+            return None
         name = transfer_name(column.transfer, row.ensemble)
         representation = self.groups[row.group][0]
-        if column.transfer == "linear_probe":
+        if entry.cached:
             return name
-        if not self.finetuned_on(column.target, representation) or (
-            column.transfer == "averaged_head" and row.ensemble
-        ):
+        if not self.finetuned_on(column.target, representation):
             return None
         members = self.representations[representation]
         alone = name == "averaged_head" and column.target in self.published and whole(members)

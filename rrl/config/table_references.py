@@ -11,6 +11,7 @@ from rrl.config.nearest import unknown
 from rrl.config.references import BRINGS_TRANSFORM
 from rrl.config.schema import Column, Config, Library, Panel, Row, Table, User
 from rrl.config.shown import Shown
+from rrl.config.transfers import TRANSFERS
 
 Entry = TypeVar("Entry")
 
@@ -66,7 +67,7 @@ def _column(place: str, column: Column, names: Shown) -> Iterator[str]:
         for entry, finetuning in names.config.finetunings.items()
         for name, shots in finetuning.targets.items()
     }
-    if column.transfer == "linear_probe":
+    if TRANSFERS[column.transfer].cached:
         where, valid = f"targets.{target}", names.config.targets[target].shots
     elif target in finetuned:
         where, valid = finetuned[target][0], [finetuned[target][1]]

@@ -25,6 +25,8 @@ class Represent(Stage):
 @stage("probe")
 class LinearProbe(Computing):
     depth = 4
+    transfers = ("linear_probe",)
+    gpu = True
     solver: Literal["sgd", "lbfgs", "best_subset"]
     """A module of rrl/heads each; best_subset searches by SGD."""
     shots: Distinct[Shots]
@@ -38,16 +40,19 @@ class LinearProbe(Computing):
 @stage("merge")
 class Merge(Stage):
     depth = 4
+    transfers = ("finetune",)
 
 
 @stage("ensemble")
 class Ensemble(Stage):
     depth = 4
+    transfers = tuple(MEMBERS_TRANSFER)
 
 
 @stage("averaged_head")
 class AveragedHead(Computing):
     depth = 4
+    transfers = ("averaged_head",)
     stage_one: list[FirstStage]
     """Of each representation: how its networks were fine-tuned."""
 
@@ -55,6 +60,8 @@ class AveragedHead(Computing):
 @stage("two_stage")
 class TwoStage(Computing):
     depth = 4
+    transfers = ("two_stage",)
+    gpu = True
     stage_one: list[FirstStage]
     """Of each representation: how its networks were fine-tuned."""
     heads: HeadGrid

@@ -12,10 +12,14 @@ STAGES: dict[str, type["Stage"]] = {}
 class Stage:
     """needs : roots and numbers of the command line besides the settings, which decide no result.
     depth : parts of the artifact's name, the folder below the results root included.
+    transfers : names of the records that it makes.
+    gpu : whether a job takes a GPU, of the stages that make records.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     depth: ClassVar[int] = 2
+    transfers: ClassVar[tuple[str, ...]] = ()
+    gpu: ClassVar[bool] = False
 
 
 @settings

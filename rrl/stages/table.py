@@ -96,7 +96,7 @@ def note(layout: dict[str, Any], caption: str) -> str:
     transfers = dict.fromkeys(column["transfer"] for column in layout["columns"])
     spreads = {row["spread"] for row in layout["rows"]}
     parts = [caption, NOTE, *(text for spread, text in SPREAD_NOTE.items() if spread in spreads)]
-    parts += [TRANSFER_NOTE[transfer] for transfer in transfers]
+    parts += [TRANSFER_NOTE[transfer] for transfer in transfers if transfer in TRANSFER_NOTE]
     if any(value for row in layout["rows"] for value in row["paper"]):
         parts.append(PAPER_NOTE)
         parts.append(f"Heads are trained on {layout['views']} cached views; the paper augments anew in each epoch.")

@@ -1,108 +1,33 @@
-# Records: one transfer of one representation to one target each.
-rule probe:
-    input:
-        cards=cards("record"),
-        files=ancient(files("record")),
-    output:
-        card=RESULTS + "/records/{target}/{representation}/{transfer}.json",
-        run=RESULTS + "/records/{target}/{representation}/{transfer}.run.json",
-        logits=RESULTS + "/logits/{target}/{representation}/{transfer}.h5",
-    log:
-        RESULTS + "/logs/{transfer}/{target}/{representation}.log",
-    wildcard_constraints:
-        transfer="linear_probe",
-    threads: 1
-    resources:
-        gpu=1,
-    params:
-        settings=settings("record"),
-        key=key("record"),
-    shell:
-        stage("probe")
+def rule_of_records(name, kind):
+    """Records: one transfer of one representation to one target each, by a rule for each stage that makes some."""
+
+    rule:
+        name:
+            name
+        input:
+            cards=cards("record"),
+            files=ancient(files("record")),
+        output:
+            card=RESULTS + "/records/{target}/{representation}/{transfer}.json",
+            run=RESULTS + "/records/{target}/{representation}/{transfer}.run.json",
+            logits=RESULTS + "/logits/{target}/{representation}/{transfer}.h5",
+        log:
+            RESULTS + "/logs/{transfer}/{target}/{representation}.log",
+        wildcard_constraints:
+            transfer=alternatives(kind.transfers),
+        threads: 1
+        resources:
+            gpu=int(kind.gpu),
+        params:
+            settings=settings("record"),
+            key=key("record"),
+        shell:
+            stage(name)  # again when a job runs, hence the function
 
 
-# Mean logits of heads, or of whole networks, that were trained separately.
-rule ensemble:
-    input:
-        cards=cards("record"),
-        files=ancient(files("record")),
-    output:
-        card=RESULTS + "/records/{target}/{representation}/{transfer}.json",
-        run=RESULTS + "/records/{target}/{representation}/{transfer}.run.json",
-        logits=RESULTS + "/logits/{target}/{representation}/{transfer}.h5",
-    log:
-        RESULTS + "/logs/{transfer}/{target}/{representation}.log",
-    wildcard_constraints:
-        transfer="ensemble|ensemble_finetune",
-    threads: 1
-    params:
-        settings=settings("record"),
-        key=key("record"),
-    shell:
-        stage("ensemble")
-
-
-rule two_stage:
-    input:
-        cards=cards("record"),
-        files=ancient(files("record")),
-    output:
-        card=RESULTS + "/records/{target}/{representation}/{transfer}.json",
-        run=RESULTS + "/records/{target}/{representation}/{transfer}.run.json",
-        logits=RESULTS + "/logits/{target}/{representation}/{transfer}.h5",
-    log:
-        RESULTS + "/logs/{transfer}/{target}/{representation}.log",
-    wildcard_constraints:
-        transfer="two_stage",
-    threads: 1
-    resources:
-        gpu=1,
-    params:
-        settings=settings("record"),
-        key=key("record"),
-    shell:
-        stage("two_stage")
-
-
-rule averaged_head:
-    input:
-        cards=cards("record"),
-        files=ancient(files("record")),
-    output:
-        card=RESULTS + "/records/{target}/{representation}/{transfer}.json",
-        run=RESULTS + "/records/{target}/{representation}/{transfer}.run.json",
-        logits=RESULTS + "/logits/{target}/{representation}/{transfer}.h5",
-    log:
-        RESULTS + "/logs/{transfer}/{target}/{representation}.log",
-    wildcard_constraints:
-        transfer="averaged_head",
-    threads: 1
-    params:
-        settings=settings("record"),
-        key=key("record"),
-    shell:
-        stage("averaged_head")
-
-
-# All settings of fine-tuning as one record.
-rule merge:
-    input:
-        cards=cards("record"),
-        files=ancient(files("record")),
-    output:
-        card=RESULTS + "/records/{target}/{representation}/{transfer}.json",
-        run=RESULTS + "/records/{target}/{representation}/{transfer}.run.json",
-        logits=RESULTS + "/logits/{target}/{representation}/{transfer}.h5",
-    log:
-        RESULTS + "/logs/{transfer}/{target}/{representation}.log",
-    wildcard_constraints:
-        transfer="finetune",
-    threads: 1
-    params:
-        settings=settings("record"),
-        key=key("record"),
-    shell:
-        stage("merge")
+for name, kind in STAGES.items():
+    if kind.transfers:
+        rule_of_records(name, kind)
 
 
 # One setting: {run} names representation, target, selection rule and the numbers.
