@@ -169,7 +169,9 @@ def test_pretraining_is_that_of_the_script(script: str) -> None:
     for name, job in jobs.items():
         assert job.stage == "pretrain" and [source.artifact for source in job.inputs] == ["targets/imagenet"]
         assert job.settings.seed == int(name.rpartition("-s")[2])
-        numbers = [getattr(job.settings.recipe, key) for key in ("epochs", "batch_size", "learning_rate", "weight_decay")]
+        numbers = [
+            getattr(job.settings.recipe, key) for key in ("epochs", "batch_size", "learning_rate", "weight_decay")
+        ]
         assert numbers == [90, 256, 0.1, 1e-4]
 
 

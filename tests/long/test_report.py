@@ -200,7 +200,13 @@ def test_a_record_leads_to_everything_behind_it(chromium: Browser, tiny: Path, r
             assert about.code_version in text and about.digest[:12] in text
         target = read_card(tiny / "results/tiny/targets/mnist.json")
         counts = ", ".join(f"{target.facts['counts'][split]:,} {split}" for split in ("train", "val", "test"))
-        for expected in (counts, target.facts["rule"], *map("=".join, target.settings["pins"].items()), card.key, card.digest):
+        for expected in (
+            counts,
+            target.facts["rule"],
+            *map("=".join, target.settings["pins"].items()),
+            card.key,
+            card.digest,
+        ):
             assert expected in text
         run = json.loads((tiny / f"results/tiny/{name}.run.json").read_text())
         assert run["finished"] in text and run["host"] in text and run["libraries"]["torch"] in text

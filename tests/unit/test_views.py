@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from rrl.data.datasets import open_part
 
 from benchmarks import views
-from rrl.config.settings import HeadTraining, PaddedCrop
+from rrl.config.settings import Cosine, HeadTraining, PaddedCrop
+from rrl.data.demo import open_part
 from rrl.data.images import Split
 from rrl.heads.training import Setting
 from rrl.networks.trunks import JointTrunk, build_trunk
@@ -30,7 +30,7 @@ def task() -> views.Task:
     parts = [Split(digits.images[start::50][:60], digits.labels[start::50][:60].astype("int64")) for start in range(3)]
     transform = PaddedCrop(0.286, 0.353, 2, True)
     val, test = (views.extracted(trunk, part, transform, [None], "float32") for part in parts[1:])
-    training = HeadTraining(EPOCHS, 0, 20, 0.9, True, {"name": "cosine", "final": 0.0}, 0)
+    training = HeadTraining(EPOCHS, 0, 20, 0.9, True, Cosine("cosine", 0.0), 0)
     settings = [Setting(0.1, decay) for decay in (0.0, 0.01, 1.0)]
     return views.Task(trunk, transform, parts[0], val, test, settings, training)
 

@@ -128,7 +128,7 @@ def test_a_record_is_shown_with_all_that_is_behind_it(root: Path) -> None:
     sources = {source["artifact"]: source for source in about["made_from"]}
     assert next(iter(sources)) == "representations/mnist/cat2"
     assert sources["networks/erm-s1"]["settings"]["seed"] == 1
-    assert sources["targets/mnist"]["settings"]["dataset"] == "mnist-5k"
+    assert sources["targets/mnist"]["settings"]["source"]["dataset"] == "mnist-5k"
     assert sources["targets/fashion-source"]["digest"] == read_card(root / "targets/fashion-source.json").digest
     for result in about["results"]:
         low, high = result["top1_interval"]

@@ -89,7 +89,7 @@ def test_no_network_is_extracted_twice_on_a_target_and_no_trunk_is_converted_twi
     extractions = Counter(job.artifact.split("/")[1] for job in PLAN.jobs if job.stage == "extract")
     inputs = [(job.inputs[0].artifact, job.inputs[1].key, job.key) for job in PLAN.jobs if job.stage == "extract"]
     assert len(set(inputs)) == len(inputs)
-    files = [job.settings["file"] for job in PLAN.jobs if job.stage == "convert"]
+    files = [job.settings.source.file for job in PLAN.jobs if job.stage == "import_network"]
     assert len(files) == len(set(files)) == 39
     # 15 supervised, 8 of SWAV and 4 of SEER on four targets; 4 pretrained and 4 fine-tuned ViTs; 4 fine-tuned SEER;
     # and fine-tuned here: 10 ERM networks at 4 and 4 and 3 weight decays, 8 of SWAV at 3.
@@ -104,8 +104,8 @@ def test_the_dry_run_of_all_tables_on_a_fresh_clone_without_data(tmp_path: Path)
     (folder / "data").unlink()
     jobs = planned_jobs(folder, *(f"results/table{number}.csv" for number in (1, 2, 3, 4)), config=None)
     assert jobs == {
-        "download": 39, "paper_target": 6, "convert": 39, "extract": 254, "represent": 251, "probe": 182, "ensemble": 52,
-        "finetune": 111, "finetune_kept": 134, "merge": 69, "ensemble_finetune": 16, "averaged_head": 29,
+        "download": 39, "target": 6, "import_network": 39, "extract": 254, "represent": 251, "probe": 182, "ensemble": 68,
+        "finetune": 111, "finetune_kept": 134, "merge": 69, "averaged_head": 29,
         "two_stage": 21, "table": 4,
     }  # fmt: skip
 

@@ -368,7 +368,7 @@ def test_arrays_that_lie_in_another_file_are_refused(tmp_path: Path, kind: str) 
             layout[:] = h5py.VirtualSource(str(secret), "images", images.shape)
             file.create_virtual_dataset("images", layout)
         assert file["images"][0, 0, 0] == 7  # it would have been read
-    with pytest.raises(UserError, match="images lies in another file; allowed are values in this one"):
+    with pytest.raises(UserError, match="images lies in another file; copy its values into this one"):
         open_source("own.h5", tmp_path)
 
 
