@@ -66,7 +66,7 @@ FEATURES = ("features/mnist/erm-s0.json", "features/mnist/erm-s0/*", "logs/extra
 NETWORK = ("networks/erm-s0.json", "networks/erm-s0.safetensors", "logs/pretrain/erm-s0.log")
 RECORD = (
     "records/mnist/cat2/linear_probe.json", "logits/mnist/cat2/linear_probe.h5",
-    "records/mnist/cat2/linear_probe.run.json", "logs/probe/mnist/cat2.log",
+    "records/mnist/cat2/linear_probe.run.json", "logs/probe/mnist/cat2/linear_probe.log",
 )  # fmt: skip
 TABLE = ("table2.csv", "table2.md", "table2.tex", "table2.json", "logs/table/table2.log")
 

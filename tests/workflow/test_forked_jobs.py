@@ -34,7 +34,7 @@ def test_with_and_without_it_the_results_are_the_same(tiny: Path, tiny_copy: Pat
     assert {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)} == {
         name for name in expected if name.endswith(".run.json") and expected[name] != found[name]
     }
-    log = "results/tiny/logs/linear_probe/mnist/random-s0.log"
+    log = "results/tiny/logs/probe/mnist/random-s0/linear_probe.log"
     assert (tiny_copy / log).read_bytes() == (tiny / log).read_bytes()
     running = [
         process.info["cmdline"] or []

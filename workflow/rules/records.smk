@@ -12,7 +12,7 @@ def rule_of_records(name, kind):
             run=RESULTS + "/records/{target}/{representation}/{transfer}.run.json",
             logits=RESULTS + "/logits/{target}/{representation}/{transfer}.h5",
         log:
-            RESULTS + "/logs/{transfer}/{target}/{representation}.log",
+            f"{RESULTS}/logs/{name}/{{target}}/{{representation}}/{{transfer}}.log",
         wildcard_constraints:
             transfer=alternatives(kind.transfers),
         threads: 1
