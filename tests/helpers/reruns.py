@@ -275,10 +275,10 @@ PAIRS = [
     ),
     (
         nothing("threads of a rule", edit("workflow/rules/records.smk", ("    threads: 1\n", "    threads: 2\n"))),
-        Case("white space in the `shell:` text of a rule (Snakemake's own rule)", edit("workflow/rules/records.smk", ('stage("probe")', 'stage("probe").replace("--threads", " --threads")')), PROBES),
+        Case("white space in the `shell:` text of a rule (Snakemake's own rule)", edit("workflow/rules/records.smk", ("stage(name)", 'stage(name).replace("--threads", " " * (name == "probe") + "--threads")')), PROBES),
     ),
     (
-        nothing("resources of a rule", edit("workflow/rules/records.smk", ("        gpu=1,\n", "        gpu=1,\n        mem_mb=900,\n"))),
+        nothing("resources of a rule", edit("workflow/rules/records.smk", ("gpu=int(kind.gpu),\n", "gpu=int(kind.gpu),\n            mem_mb=900,\n"))),
         Case("batch size of a probe", config(("nesterov: true\n    schedule: {name: cosine, final: 0.0}\n    batch_norm: true", "nesterov: true\n    schedule: {name: cosine, final: 0.001}\n    batch_norm: true")), PROBES),
     ),
     (
