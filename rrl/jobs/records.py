@@ -10,6 +10,7 @@ from rrl.config.once import once
 from rrl.config.runs import Run
 from rrl.config.settings import FirstStage, HeadGrid, LbfgsProbe, Probe, has, narrow
 from rrl.config.transfers import MEMBERS_TRANSFER
+from rrl.heads.solvers import SOLVERS
 from rrl.jobs.networks import NetworkJobs
 from rrl.jobs.planned import Planned
 from rrl.jobs.stage import Computing, Stage, stage
@@ -27,7 +28,7 @@ class LinearProbe(Computing):
     depth = 4
     transfers = ("linear_probe",)
     gpu = True
-    solver: Literal["sgd", "lbfgs", "best_subset"]
+    solver: Literal[*SOLVERS]  # type: ignore[valid-type]
     """A module of rrl/heads each; best_subset searches by SGD."""
     shots: Distinct[Shots]
     """Training images per class, each a probe of its own, or all."""

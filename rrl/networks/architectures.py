@@ -20,6 +20,7 @@ class Entry:
     builder : `module:function` from Architecture and image size (pixels, or None) to a Trunk; imported when it is used.
     features : D at width 1; None for a library, whose models have the names `<entry>/<model>`.
     widens : whether `w<width>` may follow the name: every channel is then multiplied by `width`.
+    recognised : whether files that do not tell their architecture are compared with it: set for the published networks.
     jointly : how many such trunks the published networks train as one network.
     model : name of the model in its library.
     preprocessing : transform of the input images, as in a config; None where the library says it.
@@ -33,6 +34,7 @@ class Entry:
     jointly: tuple[int, ...] = field(default=(), repr=False)  # repr: what a code version covers
     model: str = ""
     preprocessing: dict[str, Any] | None = field(default=None, repr=False)
+    recognised: bool = field(default=False, repr=False)
     renaming: str = ""
 
     @property
@@ -43,7 +45,7 @@ class Entry:
 
 def _regnet(name: str, features: int, model: str) -> Entry:
     renaming = "rrl.networks.regnet_keys:regnet_key"
-    return Entry(name, TIMM, features, model=model, preprocessing=STANDARD, renaming=renaming)
+    return Entry(name, TIMM, features, model=model, preprocessing=STANDARD, recognised=True, renaming=renaming)
 
 
 TIMM = "rrl.networks.libraries:timm_trunk"
@@ -51,17 +53,32 @@ VISION_TRANSFORMER = "rrl.networks.libraries:vision_transformer"
 ARCHITECTURES = {
     entry.name: entry
     for entry in (
-        Entry("resnet8", "rrl.networks.resnet8:resnet8", 32, widens=True, preprocessing=GREY),
-        Entry("resnet8rgb", "rrl.networks.resnet8:resnet8rgb", 32, widens=True, preprocessing=SMALL),
-        Entry("cifar_resnet18", "rrl.networks.resnets:cifar_resnet18", 512, widens=True, preprocessing=CIFAR),
-        Entry("resnet50", "rrl.networks.resnets:resnet50", 2048, widens=True, jointly=(2, 4), preprocessing=STANDARD),
-        Entry("resnet152", TIMM, 2048, model="resnet152", preprocessing=STANDARD),
+        Entry("resnet8", "rrl.networks.resnet8:resnet8", 32, widens=True, preprocessing=GREY, recognised=True),
+        Entry("resnet8rgb", "rrl.networks.resnet8:resnet8rgb", 32, widens=True, preprocessing=SMALL, recognised=True),
+        Entry(
+            "cifar_resnet18",
+            "rrl.networks.resnets:cifar_resnet18",
+            512,
+            widens=True,
+            preprocessing=CIFAR,
+            recognised=True,
+        ),
+        Entry(
+            "resnet50",
+            "rrl.networks.resnets:resnet50",
+            2048,
+            widens=True,
+            jointly=(2, 4),
+            preprocessing=STANDARD,
+            recognised=True,
+        ),
+        Entry("resnet152", TIMM, 2048, model="resnet152", preprocessing=STANDARD, recognised=True),
         _regnet("regnet_y_32gf", 3712, "regnety_320"),
         _regnet("regnet_y_64gf", 4920, "regnety_640"),
         _regnet("regnet_y_128gf", 7392, "regnety_1280"),
         _regnet("regnet_y_256gf", 10444, "regnety_2560"),
-        Entry("vit_b16", VISION_TRANSFORMER, 768, model="vit_base_patch16_224"),
-        Entry("vit_l16", VISION_TRANSFORMER, 1024, model="vit_large_patch16_224"),
+        Entry("vit_b16", VISION_TRANSFORMER, 768, model="vit_base_patch16_224", recognised=True),
+        Entry("vit_l16", VISION_TRANSFORMER, 1024, model="vit_large_patch16_224", recognised=True),
         Entry("timm", TIMM),
         Entry("torchvision", "rrl.networks.libraries:torchvision_trunk"),
     )
@@ -122,6 +139,7 @@ def parts(arch: str) -> list[Entry]:
 
 def published() -> list[str]:
     """The architectures that a file of an unknown one is compared with, narrow before wide, single before joint."""
-    widened = [f"{name}{width}" for name in WIDENED for width in ("", "w2", "w4", "w5")]
-    joint = [f"{count}x{name}" for name, entry in NAMED.items() for count in entry.jointly]
-    return [*widened, *joint, *(name for name, entry in NAMED.items() if not entry.widens)]
+    entries = [entry for entry in NAMED.values() if entry.recognised]
+    widened = [f"{entry.name}{width}" for entry in entries if entry.widens for width in ("", "w2", "w4", "w5")]
+    joint = [f"{count}x{entry.name}" for entry in entries for count in entry.jointly]
+    return [*widened, *joint, *(entry.name for entry in entries if not entry.widens)]
