@@ -18,7 +18,7 @@ myst_heading_anchors = 3  # links to headings, as on GitHub
 default_role = "code"  # `x` in a docstring
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(torch|numpy|np|npt|nn|pathlib|collections)\..*|Tensor|Features|Trunk|Path|Sequence|Any")
+    ("py:.*", r"(torch|numpy|np|npt|nn|h5py|pathlib|collections)\..*|Tensor|Features|Trunk|Path|Sequence|Any")
 ]
 html_theme = "furo"
 html_title = "rrl"
