@@ -215,8 +215,8 @@ def test_a_record_leads_to_everything_behind_it(chromium: Browser, tiny: Path, r
     for command in commands:
         program, *words = command.split()
         assert program == "rrl"
-        dry = ["--dry-run"] if words[0] == "run" else []
-        executable = [sys.executable, "-m", "rrl.cli", words[0], *dry, *words[1:]]
+        listing = ["--dry-run", "--quiet", "host"] if words[0] == "run" else []  # not only the number of jobs
+        executable = [sys.executable, "-m", "rrl.cli", *words, *listing]
         result = subprocess.run(executable, cwd=tiny, capture_output=True, text=True)
         assert result.returncode == 0 and name in result.stdout + result.stderr, result.stderr
 
@@ -429,9 +429,9 @@ def test_what_is_stale_has_no_number(chromium: Browser, tiny: Path, report: Path
         )
         shown = page.locator("section:has(figure)")  # what networks see of images is no matter of heads
         assert [section.get_attribute("id") for section in shown.all()] == ["figures/similarity"]
-        assert "seed: 0 -> 5" in page.locator("#front").text_content()  # type: ignore[operator]
+        assert "probe.seed: 0 -> 5" in page.locator("#front").text_content()  # type: ignore[operator]
         visit(page, "records/mnist/cat2/linear_probe")
-        assert "stale: seed: 0 -> 5" in page.locator("#page .alert").inner_text()
+        assert "stale: probe.seed: 0 -> 5" in page.locator("#page .alert").inner_text()
     stale = {name for name, about in contents(path)["artifacts"].items() if about.get("state") == "stale"}
     assert "records/mnist/cat2/ensemble" in stale
     assert not any({"results", "facts", "digest"} & set(contents(path)["artifacts"][name]) for name in stale)
