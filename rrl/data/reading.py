@@ -48,18 +48,19 @@ class Pixels:
     def on(self, device: torch.device) -> Tensor:
         """As inputs (B, channels, height, width) float32, channels last, on a device. Does not wait for it."""
         there = self.values.pin_memory() if device.type == "cuda" else self.values
-        whole, mean, std = _constants(self.transform, device)
+        numbers = np.atleast_1d(self.transform.mean).tolist(), np.atleast_1d(self.transform.std).tolist()
+        whole, mean, std = _constants(tuple(numbers[0]), tuple(numbers[1]), device)
         scaled = there.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(whole)
         return scaled.sub_(mean).div_(std)
 
 
 @cache
-def _constants(transform: Transform, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _constants(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """255, mean and standard deviation, as (channels, 1, 1) on the device. Tensors: a GPU divides by a number by
     multiplying with its inverse, which rounds twice."""
-    mean, std = (np.atleast_1d(np.array(values, np.float32)) for values in (transform.mean, transform.std))
-    constants = (torch.from_numpy(values)[:, None, None].to(device) for values in (np.full_like(mean, 255), mean, std))
-    return cast(tuple[Tensor, Tensor, Tensor], tuple(constants))
+    values = np.array([[255] * len(mean), mean, std], np.float32)
+    whole, means, deviations = torch.from_numpy(values)[:, :, None, None].to(device)
+    return whole, means, deviations
 
 
 def read(

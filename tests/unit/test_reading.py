@@ -23,7 +23,7 @@ from rrl.training.device import ahead
 from tests.helpers.clones import CLONE
 
 CPU = torch.device("cpu")
-COLOUR = Photographs(12, 14, (0.3, 1.0), "bilinear", True, (0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
+COLOUR = Photographs(12, 14, [0.3, 1.0], "bilinear", True, [0.4, 0.5, 0.6], [0.2, 0.3, 0.25])
 GREY = PaddedCrop(0.3, 0.4, 2, True)
 
 
