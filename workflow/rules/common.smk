@@ -79,8 +79,8 @@ if workflow.is_main_process and (refused := stale_without_record()):
     (path, why), *rest = refused
     sys.exit(
         f"Error: {path}{f' and {len(rest)} more' if rest else ''}: {why}. Snakemake has no record of what made "
-        "them (results copied without .snakemake?) and would take them as they are; to rebuild them: "
-        f"rrl why --paths {shlex.quote(str(workflow.configfiles[-1]))} | tr '\\n' '\\0' | xargs -0 rm -f, "
+        "them (results copied without .snakemake?) and would take them as they are; to rebuild them: python "
+        f"-m rrl.cli why --paths {shlex.quote(str(workflow.configfiles[-1]))} | tr '\\n' '\\0' | xargs -0 rm -f, "
         "then run the same snakemake command again"
     )
 
