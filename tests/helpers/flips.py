@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from rrl.arithmetic import PORTABLE, variables
 from tests.helpers.clones import copy_clone, snakemake
 from tests.helpers.jobs import Printed, printed
 
@@ -142,6 +143,7 @@ def trial(path: Path, command: Printed, log: Path, chance: random.Random) -> tup
 
 def trials(clone: Path, flips: int, seed: int) -> Iterator[tuple[str, str, str]]:
     """Kind of file, outcome, and what was done; as many of each kind."""
+    os.environ |= variables(PORTABLE)  # before torch is loaded
     import_stages()
     os.chdir(clone)
     chance = random.Random(seed)
