@@ -145,12 +145,13 @@ def no_op(what: str, rounds: int, folder: Path, config: Path) -> None:
 
 
 def write_cards(plan: Plan, folder: Path) -> None:
-    """Of every artifact, as its stage would write it but for facts and digest."""
+    """Of every artifact, as its stage would write it but for its digest and most facts."""
     cards: dict[str, Card] = {}
     for job in plan.jobs:
         path = folder / plan.config.results / f"{job.artifact}.json"
         sources = tuple(cards[source.artifact] for source in job.inputs)
-        Job(job.stage, job.settings, sources, path).write_card("none", {})
+        facts = {"arch": job.architectures[0]} if job.artifact.startswith("networks/") else {}  # code versions need it
+        Job(job.stage, job.settings, sources, path).write_card("none", facts)
         cards[job.artifact] = read_card(path)
 
 
