@@ -36,7 +36,8 @@ from rrl.arithmetic import NATIVE
 from rrl.config.settings import Constant, HeadTraining, Step
 from rrl.heads.cached import Data, OnDisk
 from rrl.heads.lbfgs import fit_heads, select
-from rrl.heads.picking import Selection, blocks_of_logits
+from rrl.heads.picking import blocks_of_logits
+from rrl.heads.sweep import Heads
 from rrl.heads.training import Setting, initial_head, train_heads
 from rrl.store.features import CHUNK, create
 from rrl.store.logits import logits_file
@@ -66,17 +67,17 @@ def by_sgd(data: dict[str, Data], classes: int) -> float:
     training = HeadTraining(EPOCHS, 0, 256, 0.9, True, STEP, 0)
     head = initial_head(classes, DEPTH, 0)
     selections, _ = train_heads(head, data["train"], data, ["heldout"], SETTINGS, training, batch_norm=True)
-    return _on_test(selections["heldout"], data["test"])
+    return _on_test(selections["heldout"].head, data["test"])
 
 
 def by_lbfgs(data: dict[str, Data], classes: int) -> float:
     multiply_by_onednn(CPU)
     heads, fits = fit_heads(data["train"], classes, DECAYS, ITERATIONS, TOLERANCE, batch_norm=True)
-    return _on_test(select(heads, fits, data, ["heldout"])["heldout"].selection, data["test"])
+    return _on_test(select(heads, fits, data, ["heldout"])["heldout"].head, data["test"])
 
 
-def _on_test(selection: Selection, test: Data) -> float:
-    logits = np.concatenate(list(blocks_of_logits(selection.head, test)))
+def _on_test(head: Heads, test: Data) -> float:
+    logits = np.concatenate(list(blocks_of_logits(head, test)))
     return float((logits.argmax(1) == test.labels.numpy()).mean())
 
 
