@@ -15,12 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from safetensors.numpy import load_file
 
+from rrl.job import read_card
 from tests.cluster import daemons
 from tests.cluster.clones import RECORD, Clone, artifacts, clone, locally
 from tests.cluster.daemons import GPUS, Cluster, absent, run, running
-from tests.helpers.clones import CLONE
+from tests.helpers.clones import CLONE, duplicate
+from tests.helpers.jobs import HOSTILE
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +70,28 @@ def test_small_stages_are_not_sent_to_the_cluster(cluster: Cluster, undisturbed:
     jobs = [job for job in cluster.record() if job["WorkDir"] == str(undisturbed[0].folder)]
     assert len(jobs) == 53  # of 78
     assert {job["JobState"] for job in jobs} == {"COMPLETED"}
+
+
+def test_settings_reach_a_job_of_the_cluster_byte_for_byte(
+    cluster: Cluster, undisturbed: tuple[Clone, float], tmp_path: Path
+) -> None:
+    """In the command line, and in a file where they are too long for one; of a table, which otherwise is made here."""
+    made = Clone(duplicate(undisturbed[0].folder, tmp_path / "clone"), undisturbed[0].config)
+    rules, config = made.folder / "workflow/rules/tables.smk", made.folder / made.config
+    assert "    table,\n" in rules.read_text()
+    rules.write_text(rules.read_text().replace("    table,\n", ""))
+    content, said = yaml.safe_load(config.read_text()), " ".join(HOSTILE.split())
+    table = content["tables"]["table2"]
+    rows = [{"method": f"{number} {HOSTILE}", "group": "random", "ensemble": False} for number in range(200)]
+    for change in ({"caption": HOSTILE}, {"rows": table["rows"] + rows}):
+        table.update(change)
+        config.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
+        assert made.run("results/tiny/table2.csv") == 0, made.output[-3000:]
+        layout = read_card(made.folder / "results/tiny/table2.json").settings["layout"]
+        assert layout["caption"] == said
+    assert [row["method"] for row in layout["rows"][-200:]] == [f"{number} {said}" for number in range(200)]
+    jobs = [job for job in cluster.record() if job["WorkDir"] == str(made.folder)]
+    assert len(jobs) == 2 and not list(made.folder.rglob("pwned*"))
 
 
 def test_what_a_level_costs(cluster: Cluster, undisturbed: tuple[Clone, float]) -> None:

@@ -15,6 +15,8 @@ from rrl.jobs import STAGES
 from rrl.jobs.stage import Computing
 from tests.helpers.clones import CLONE
 
+# What shells, Snakemake's patterns and format strings would act on.
+HOSTILE = 'It\'s "$(touch pwned)" `touch pwned` $HOME \\n \\\\ {wildcards} {{x}} %s ~ * ? ! & | ; <x> # é ß 漢字 🎲 \u00a0 -- @x'
 PLACES: dict[str, Any] = {"data_root": CLONE / "data", "file": "", "gpus": 1, "keep": ""}
 
 

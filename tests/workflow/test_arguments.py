@@ -10,12 +10,11 @@ import yaml
 
 from rrl.job import read_card
 from tests.helpers.clones import copy_clone, snakemake
-from tests.helpers.jobs import Printed, printed
+from tests.helpers.jobs import HOSTILE, Printed, printed
 
 ROOT = "results/tiny"
 CONFIG = "workflow/config/tiny.yaml"
 COMMON = "workflow/rules/common.smk"
-TEXT = 'It\'s "$(touch pwned)" `touch pwned` $HOME \\n \\\\ {wildcards} {{x}} %s ~ * ? ! & | ; <x> # é ß 漢字 🎲 \u00a0 -- @x'
 
 
 def changed(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -35,10 +34,10 @@ def table2(folder: Path, *options: str) -> Printed:
 
 
 def test_a_hostile_text_reaches_the_card(tiny_copy: Path) -> None:
-    changed(tiny_copy, lambda table: table.update(caption=TEXT))
+    changed(tiny_copy, lambda table: table.update(caption=HOSTILE))
     job = table2(tiny_copy)
     card = read_card(tiny_copy / ROOT / "table2.json")
-    assert card.settings["layout"]["caption"] == " ".join(TEXT.split())
+    assert card.settings["layout"]["caption"] == " ".join(HOSTILE.split())
     (settings,) = job.values("--settings")
     assert settings.isascii() and not list(tiny_copy.rglob("pwned*"))
     # Its words are the same however the line is read: by bash, which ran it, and by Python.
@@ -46,7 +45,7 @@ def test_a_hostile_text_reaches_the_card(tiny_copy: Path) -> None:
 
 
 def test_settings_that_are_too_long_for_a_command_line_go_through_a_file(tiny_copy: Path) -> None:
-    rows = [{"method": f"{number} {TEXT}", "group": "random", "ensemble": False} for number in range(200)]
+    rows = [{"method": f"{number} {HOSTILE}", "group": "random", "ensemble": False} for number in range(200)]
     changed(tiny_copy, lambda table: table["rows"].extend(rows))
     job = table2(tiny_copy)
     card = read_card(tiny_copy / ROOT / "table2.json")
