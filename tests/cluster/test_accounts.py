@@ -31,7 +31,7 @@ def test_squeue_that_forgets_too_early_is_refused(cluster: Cluster, made: Clone)
     finally:
         path.write_text(text)
         run("scontrol", "reconfigure")
-    said = "found squeue, but this cluster forgets a job 60 s after its end; allowed is sacct"
+    said = "found squeue, but this cluster forgets a job 60 s after its end; use sacct"
     assert f"\nError: slurm-status-command in slurm/config.yaml: {said}\n" in made.output
     assert run("sacct", "--noheader", "--format=jobid", "--name", "snakemake") == "" and cluster.jobs() == []
 
