@@ -110,7 +110,7 @@ def _check_present(folder: Path, lists: dict[str, dict[str, str]], threads: int)
     images = [name for listed in lists.values() for name in listed]
     folders = sorted({name.rpartition("/")[0] for name in images})
     listings = list_all([f"{folder}/{below}" for below in folders], threads)
-    there = {f"{below}/{image}" for below, (found, _) in zip(folders, listings, strict=True) for image in found}
+    there = {f"{below}/{image}" for below, (images, _) in zip(folders, listings, strict=True) for image in images}
     if missing := sorted(name for name in images if name not in there):
         raise UserError(
             f"{folder}: {len(missing):,} of {len(images):,} listed images are not there ({some(missing)}); needed are "

@@ -158,27 +158,27 @@ def described(artifacts: Artifacts) -> dict[str, Any]:
     pool = Pool()
     jobs = [job for job in artifacts.plan.jobs if job.stage not in PRODUCTS]
     places = {job.artifact: number for number, job in enumerate(jobs)}
-    about = {job.artifact: _artifact(artifacts, job, pool, places) for job in jobs}
-    return {"artifacts": about, "pool": pool.values}
+    described = {job.artifact: _artifact(artifacts, job, pool, places) for job in jobs}
+    return {"artifacts": described, "pool": pool.values}
 
 
 def _artifact(artifacts: Artifacts, job: Planned, pool: Pool, places: dict[str, int]) -> dict[str, Any]:
     """stage, settings, code, facts, libraries, host : places in the pool. inputs : places of artifacts."""
     state = artifacts.state(job)
-    found: dict[str, Any] = {"place": places[job.artifact], "stage": pool.place(job.stage)}
-    found |= {"inputs": [places[source.artifact] for source in job.inputs]}
+    shown: dict[str, Any] = {"place": places[job.artifact], "stage": pool.place(job.stage)}
+    shown |= {"inputs": [places[source.artifact] for source in job.inputs]}
     if state != CURRENT:
         planned = {"settings": pool.place(job.keyed), "code": pool.place(job.code_version)}
-        return found | {"state": state, "why": artifacts.reason(job)} | planned
+        return shown | {"state": state, "why": artifacts.reason(job)} | planned
     card = artifacts.card(job)
-    about = entry_of(card)
-    found |= {"settings": pool.place(about["settings"]), "code": pool.place(about["code_version"])}
-    facts = {name: card.facts[name] for name in ("rule",) if name in card.facts} | about["facts"]
-    found |= {"facts": pool.place(_small(facts)), "key": about["key"], "digest": about["digest"]}
+    described = entry_of(card)
+    shown |= {"settings": pool.place(described["settings"]), "code": pool.place(described["code_version"])}
+    facts = {name: card.facts[name] for name in ("rule",) if name in card.facts} | described["facts"]
+    shown |= {"facts": pool.place(_small(facts)), "key": described["key"], "digest": described["digest"]}
     if results := [_result(result, pool) for result in results_of(card)]:
-        found["results"] = results
-        found["remarks"] = remarks(job.artifact, results, behind(job.inputs))
-    return found | _run(card, pool)
+        shown["results"] = results
+        shown["remarks"] = remarks(job.artifact, results, behind(job.inputs))
+    return shown | _run(card, pool)
 
 
 def _small(value: Any) -> Any:
@@ -191,18 +191,18 @@ def _small(value: Any) -> Any:
 def _result(result: dict[str, Any], pool: Pool) -> dict[str, Any]:
     """Of one number of shots and selection rule; columns : of the grid, a place in the pool; grid : a row for each
     setting that was tried."""
-    found = without_grid(result)
-    found["top1_interval"] = [round(bound, 6) for bound in found["top1_interval"]]
+    shown = without_grid(result)
+    shown["top1_interval"] = [round(bound, 6) for bound in shown["top1_interval"]]
     grid = [_tried(row) for row in result["grid"] or []]
     if grid:
         columns = list(dict.fromkeys(name for row in grid for name in row))
-        found |= {"columns": pool.place(columns), "grid": [[row.get(name) for name in columns] for row in grid]}
+        shown |= {"columns": pool.place(columns), "grid": [[row.get(name) for name in columns] for row in grid]}
         picked = [number for number, row in enumerate(result["grid"]) if _is_picked(row, result["selected"])]
         if len(picked) == 1:
-            found["picked"] = picked[0]
+            shown["picked"] = picked[0]
             top1 = result["grid"][picked[0]].get("top1")
-            found |= {"top1_curve": top1} if isinstance(top1, list) else {}
-    return found
+            shown |= {"top1_curve": top1} if isinstance(top1, list) else {}
+    return shown
 
 
 def _is_picked(row: dict[str, Any], selected: Any) -> bool:
@@ -212,14 +212,14 @@ def _is_picked(row: dict[str, Any], selected: Any) -> bool:
 
 def _tried(row: dict[str, Any]) -> dict[str, Any]:
     """A setting, and of its curves the best epoch with its values, and the last values."""
-    found = {name: value for name, value in row.items() if name not in CURVES}
+    shown = {name: value for name, value in row.items() if name not in CURVES}
     curves = {name: row[name] for name in CURVES if name in row}
     if not isinstance(curves.get("top1"), list):
-        return found | curves
+        return shown | curves
     best = max(range(len(curves["top1"])), key=lambda epoch: (curves["top1"][epoch], -curves["loss"][epoch]))
-    found |= {"best epoch": best + 1}
-    found |= {f"{name} at best epoch": values[best] for name, values in curves.items()}
-    return found | {f"last {name}": values[-1] for name, values in curves.items()}
+    shown |= {"best epoch": best + 1}
+    shown |= {f"{name} at best epoch": values[best] for name, values in curves.items()}
+    return shown | {f"last {name}": values[-1] for name, values in curves.items()}
 
 
 def _run(card: Card, pool: Pool) -> dict[str, Any]:
