@@ -33,9 +33,7 @@ def extract(network: nn.Module, images: Tensor | npt.NDArray[np.float32], *, bat
     batches = torch.as_tensor(images, dtype=torch.float32).split(batch_size)
     features = torch.cat([network(batch.to(device)).float().cpu() for batch in batches])
     if features.dim() != 2:
-        raise UserError(
-            f"the network gives {tuple(features.shape)}; allowed are features (images, D): take off its head"
-        )
+        raise UserError(f"the network gives {tuple(features.shape)}; must be features (images, D): take off its head")
     if not features.isfinite().all():
         raise UserError(f"image {int((~features.isfinite()).any(1).nonzero()[0])}: its features are not finite")
     return features.numpy()
@@ -45,7 +43,7 @@ def concatenate(features: Sequence[Features]) -> Features:
     """Features (N, D1), (N, D2), ... of several networks on the same images side by side: (N, D1 + D2 + ...)."""
     counts = [len(part) for part in features]
     if len(set(counts)) != 1:
-        raise UserError(f"features of {counts} images; allowed are those of the same images")
+        raise UserError(f"features of {counts} images; must be those of the same images")
     return np.concatenate(features, axis=1)
 
 
@@ -89,7 +87,7 @@ def probe(
     data = {name: _data(name, part) for name, part in (("train", train), ("val", val), ("test", test))}
     widths = {name: part.features.shape[2] for name, part in data.items()}
     if len(set(widths.values())) != 1:
-        raise UserError(f"features of {widths}; allowed is the same number of features everywhere")
+        raise UserError(f"features of {widths}; must be the same number of features everywhere")
     classes = 1 + max(int(part.labels.max()) for part in data.values())
     settings = grid_of(learning_rates, weight_decays)
     training = HeadTraining(epochs, 0, batch_size, 0.9, True, SCHEDULE, seed)
@@ -113,7 +111,7 @@ def _data(name: str, part: tuple[Any, Any]) -> Data:
     features, labels = (torch.as_tensor(np.asarray(values)) for values in part)
     if features.dim() != 2 or labels.dim() != 1 or len(features) != len(labels) or len(labels) == 0:
         shapes = f"{tuple(features.shape)} and {tuple(labels.shape)}"
-        raise UserError(f"{name}: features and labels of shapes {shapes}; allowed are (N, D) and (N,), N above 0")
+        raise UserError(f"{name}: features and labels of shapes {shapes}; must be (N, D) and (N,), N above 0")
     if labels.is_floating_point() or int(labels.min()) < 0:
-        raise UserError(f"{name}: labels from {labels.min()}, {labels.dtype}; allowed are whole numbers from 0")
+        raise UserError(f"{name}: labels from {labels.min()}, {labels.dtype}; must be whole numbers from 0")
     return Data(features.float()[None], labels.long())

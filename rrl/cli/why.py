@@ -35,8 +35,6 @@ def reason(results: str, job: Planned) -> str:
 
 
 def _differences(card: Card, job: Planned) -> Iterator[str]:
-    if card.artifact != job.artifact:
-        yield f"it is the card of {card.artifact}"
     for name in dict.fromkeys([*card.settings, *job.keyed]):
         before, after = (settings.get(name, "none") for settings in (card.settings, job.keyed))
         yield from _changed(name, before, after)

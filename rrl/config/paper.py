@@ -68,28 +68,30 @@ def read(path: Path) -> dict[Key, PaperValue]:
     with open(path, encoding="utf-8", newline="") as file:
         rows = csv.reader(file)
         if (header := next(rows, [])) != list(COLUMNS):
-            raise UserError(f"{path}: found columns {','.join(header)}; allowed are {','.join(COLUMNS)}")
+            raise UserError(f"{path}: found columns {','.join(header)}; must be {','.join(COLUMNS)}")
         for row in rows:
             place = f"{path}, line {rows.line_num}"
             value = _value(row, place)
             key = value.table, value.method, value.target, value.transfer
             if key in values:
-                raise UserError(f"{place}: found {key} a second time; allowed is one value per cell")
+                raise UserError(f"{place}: found {key} a second time; each cell must have one value")
             values[key] = value
     return values
 
 
 def _value(row: list[str], place: str) -> PaperValue:
     if len(row) != len(COLUMNS):
-        raise UserError(f"{place}: found {len(row)} fields; allowed are {len(COLUMNS)}: {','.join(COLUMNS)}")
+        raise UserError(f"{place}: found {len(row)} fields; must be {len(COLUMNS)}: {','.join(COLUMNS)}")
     fields = dict(zip(COLUMNS, row, strict=True))
     for column, names in (("table", [*map(str, TABLES)]), ("target", TARGETS), ("transfer", TRANSFERS)):
         _one_of(fields[column], names, f"{place}: {column}")
     for column in ("method", "source", "line"):
         if not fields[column]:
-            raise UserError(f"{place}: {column}: found nothing; allowed is a text")
+            raise UserError(f"{place}: {column}: found nothing; must be a text")
     if fields["method"].endswith("^sub"):
-        raise UserError(f"{place}: method: found {fields['method']!r}; allowed is a name without ^sub, see transfer")
+        raise UserError(
+            f"{place}: method: found {fields['method']!r}; must be a name without ^sub, which is a transfer of its own"
+        )
     return PaperValue(
         table=int(fields["table"]),
         method=fields["method"],
@@ -107,10 +109,10 @@ def _value(row: list[str], place: str) -> PaperValue:
 
 def _one_of(text: str, names: Sequence[str], place: str) -> None:
     if text not in names:
-        raise UserError(f"{place}: found {text!r}; allowed: {', '.join(names)}")
+        raise UserError(f"{place}: found {text!r}; must be one of: {', '.join(names)}")
 
 
 def _percent(text: str, place: str) -> float:
     if not PLAIN.fullmatch(text) or float(text) > 100:
-        raise UserError(f"{place}: found {text!r}; allowed is a number from 0 to 100, such as 75.58")
+        raise UserError(f"{place}: found {text!r}; must be a number from 0 to 100, such as 75.58")
     return float(text)

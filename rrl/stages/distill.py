@@ -80,7 +80,7 @@ def check_teachers(target: Card, features: Sequence[Card], networks: Sequence[Ca
             raise UserError(f"{card.path}: of transform {own}; that of --settings is {planned} and must be the same")
     views = [card.facts["views"] for card in features]
     if len(set(views)) > 1:
-        raise UserError(f"--inputs: found features of {views} views; allowed is the same number for all teachers")
+        raise UserError(f"--inputs: found features of {views} views; must be the same number for all teachers")
     return int(views[0])
 
 
@@ -90,11 +90,11 @@ def read_heads(networks: Sequence[Card]) -> list[tuple[Tensor, Tensor]]:
     for card in networks:
         tensors = load(read_network_file(card))
         if not {"head.weight", "head.bias"} <= set(tensors):
-            raise UserError(f"{card.path}: a network without a head cannot teach; allowed are networks with one")
+            raise UserError(f"{card.path}: a network without a head cannot teach; teachers must have one")
         heads.append((tensors["head.weight"], tensors["head.bias"]))
     classes = {card.artifact: len(bias) for card, (_, bias) in zip(networks, heads, strict=True)}
     if len(set(classes.values())) > 1:
-        raise UserError(f"--inputs: found heads of {classes} classes; allowed is the same number for all teachers")
+        raise UserError(f"--inputs: found heads of {classes} classes; must be the same number for all teachers")
     return heads
 
 

@@ -22,7 +22,7 @@ def describe(member: str, card: Card) -> dict[str, Any]:
     depth = card.facts["feature_dim"]
     start, stop = parse_member(member).columns or (0, depth)
     if not 0 <= start < stop <= depth:
-        raise UserError(f"member {member}: the network has {depth} features; allowed are columns within 0:{depth}")
+        raise UserError(f"member {member}: the network has {depth} features; columns must be within 0:{depth}")
     facts = {name: card.facts[name] for name in ("digests", "parameters", "seed")}
     return {"member": member, "features": card.artifact, "columns": [start, stop, depth], **facts}
 

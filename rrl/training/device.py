@@ -17,9 +17,6 @@ AHEAD = 2  # items that are made before they are asked for
 ERROR = 1e-5  # of a product of float32, relative to its largest value
 
 
-PRECISION = "of products and convolutions: float32; tf32 or bfloat16, faster and less exact"
-
-
 def prepare(threads: int, arithmetic: str, precision: str = "float32") -> torch.device:
     """Set the number of threads of this process and how float32 numbers are multiplied; the device to compute on: a GPU
     where there is one, but for portable arithmetic.

@@ -46,6 +46,6 @@ def photograph() -> Image.Image:
 
 def transform(arch: str, file: str | None = None) -> Photographs:
     """As a config holds it, and the stages read it."""
-    found = TypeAdapter(Photographs).validate_python(preprocessing(arch, file))
-    assert (found.scale, found.flip) == ([0.08, 1.0], True)
-    return found
+    transform = TypeAdapter(Photographs).validate_python(preprocessing(arch, file))
+    assert (transform.scale, transform.flip) == ([0.08, 1.0], True)
+    return transform

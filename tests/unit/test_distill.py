@@ -358,7 +358,7 @@ def test_features_must_be_those_of_the_teachers_on_the_target(source: Source) ->
         'that of --settings is {"flip": true, "mean": 0.286, "pad": 1, "std": 0.353} and must be the same'
     )
     assert message([features[0], source.plain[1]], networks) == (
-        "--inputs: found features of [3, 1] views; allowed is the same number for all teachers"
+        "--inputs: found features of [3, 1] views; must be the same number for all teachers"
     )
 
 
@@ -377,12 +377,12 @@ def other_head(source: Source, folder: Path, weight: Tensor) -> Card:
 
 def test_teachers_must_have_heads_of_the_same_classes(source: Source, tmp_path: Path) -> None:
     assert refused(lambda: read_heads([source.networks[0], source.untrained])) == (
-        f"{source.untrained.path}: a network without a head cannot teach; allowed are networks with one"
+        f"{source.untrained.path}: a network without a head cannot teach; teachers must have one"
     )
     four = other_head(source, tmp_path, torch.zeros(4, 32))
     assert refused(lambda: read_heads([source.networks[0], four])) == (
         "--inputs: found heads of {'networks/erm-s0': 3, 'networks/erm-s1': 4} classes; "
-        "allowed is the same number for all teachers"
+        "must be the same number for all teachers"
     )
 
 

@@ -83,9 +83,9 @@ HOSTILE = 'it\'s "$(touch pwned)" `x` \\ \\n \n\r\t {x} {{y}} %s @ --key \x00\x1
 @example({"numbers": [0.1, 1e-7, 5e-324, -0.0, 1, 1.0, 2**80]})
 def test_settings_are_read_as_they_were_written(layout: dict[str, Any]) -> None:
     text = dump(Table(layout))
-    found = parse(Table, text)
+    read = parse(Table, text)
     assert text.isascii() and text.isprintable()
-    assert found == Table(layout) and dump(found) == text and key(found) == key(Table(layout))
+    assert read == Table(layout) and dump(read) == text and key(read) == key(Table(layout))
 
 
 # The command line

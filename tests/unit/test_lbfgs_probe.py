@@ -95,8 +95,8 @@ def test_gradients_are_those_of_autograd(batch_norm: bool) -> None:
     bias.requires_grad_()
     expected = objective(data, weight.double(), bias.double(), 0.0, batch_norm)
     expected.backward()  # type: ignore[no-untyped-call]
-    found = TrainingImages.prepare(data, batch_norm).cross_entropy(weight.detach(), bias.detach())
-    for value, other in zip(found, (expected.detach(), weight.grad, bias.grad), strict=True):
+    ours = TrainingImages.prepare(data, batch_norm).cross_entropy(weight.detach(), bias.detach())
+    for value, other in zip(ours, (expected.detach(), weight.grad, bias.grad), strict=True):
         torch.testing.assert_close(value, other, atol=1e-5, rtol=1e-5)
 
 

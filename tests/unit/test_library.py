@@ -66,7 +66,7 @@ class Broken(nn.Module):
 
 def test_mistakes_are_named() -> None:
     images = torch.rand(3, 1, 4, 4)
-    with pytest.raises(UserError, match=r"gives \(3, 1, 4, 4\); allowed are features \(images, D\)"):
+    with pytest.raises(UserError, match=r"gives \(3, 1, 4, 4\); must be features \(images, D\)"):
         extract(nn.Identity(), images)
     with pytest.raises(UserError, match="image 1: its features are not finite"):
         extract(Broken(torch.tensor([[0.0], [float("nan")], [0.0]])), images)

@@ -147,8 +147,8 @@ def test_a_good_line_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "found", "allowed"),
     [
-        ("table", "5", "allowed: 1, 2, 3, 4"),
-        ("method", "", "allowed is a text"),
+        ("table", "5", "must be one of: 1, 2, 3, 4"),
+        ("method", "", "must be a text"),
         ("method", "CAT2^sub", "without ^sub"),
         ("target", "cifar", "inaturalist18, cifar10, cifar100"),
         ("transfer", "fine-tuning", "linear_probe, finetune, two_stage, ensemble"),
@@ -159,8 +159,8 @@ def test_a_good_line_is_read(tmp_path: Path) -> None:
         ("std", "-0.1", "a number from 0 to 100"),
         ("reading_error", "+-0.01", "a number from 0 to 100"),
         ("rounding", "", "a number from 0 to 100"),
-        ("source", "", "allowed is a text"),
-        ("line", "", "allowed is a text"),
+        ("source", "", "must be a text"),
+        ("line", "", "must be a text"),
     ],
 )
 def test_a_malformed_line_is_refused(tmp_path: Path, column: str, found: str, allowed: str) -> None:

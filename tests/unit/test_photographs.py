@@ -276,9 +276,9 @@ def parsed(content: dict[str, Any]) -> Transform:
 
 def test_a_transform_is_told_by_its_keys() -> None:
     assert parsed(PADDED) == PaddedCrop(0.286, 0.353, 2, True)
-    found = parsed(dict(reversed(PHOTOGRAPHS.items())))
-    assert found == Photographs(224, 256, [0.08, 1.0], "bicubic", False, [0.5, 0.4, 0.3], [0.2, 0.2, 0.2])
-    assert isinstance(found, Photographs) and found.channels == 3
+    transform = parsed(dict(reversed(PHOTOGRAPHS.items())))
+    assert transform == Photographs(224, 256, [0.08, 1.0], "bicubic", False, [0.5, 0.4, 0.3], [0.2, 0.2, 0.2])
+    assert isinstance(transform, Photographs) and transform.channels == 3
     grey = parsed(PHOTOGRAPHS | {"mean": [0.5], "std": [0.2]})
     assert isinstance(grey, Photographs) and grey.channels == 1
 

@@ -88,14 +88,14 @@ def declared(protocol: str) -> dict[str, Any]:
     if what == "pretrain":
         return asdict(CONFIG.recipes["erm"])
     if what == "probe":
-        found = asdict(CONFIG.probes[TARGET[where]])
-        (found["learning_rate"],) = found["learning_rates"]
-        return found | {"weight_decay": found["weight_decays"]}
+        own = asdict(CONFIG.probes[TARGET[where]])
+        (own["learning_rate"],) = own["learning_rates"]
+        return own | {"weight_decay": own["weight_decays"]}
     finetuning = CONFIG.finetunings[TARGET[where]].model_dump()
     if what == "two-stage":
-        found = finetuning["two_stage"] | {"weight_decays": finetuning["weight_decays"], "batch_norm": False}
-        (found["learning_rate"],) = found["learning_rates"]
-        return found | {"weight_decay": found["weight_decays"]}
+        own = finetuning["two_stage"] | {"weight_decays": finetuning["weight_decays"], "batch_norm": False}
+        (own["learning_rate"],) = own["learning_rates"]
+        return own | {"weight_decay": own["weight_decays"]}
     rates, epochs = PUBLISHED_GRID[where]
     assert finetuning["learning_rates"] == {"recommended": [0.01], "published": rates}
     assert finetuning["epochs"] in ({"recommended": [100], "published": epochs}, epochs)
