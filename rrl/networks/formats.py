@@ -1,6 +1,5 @@
 """The formats of checkpoints of other projects, one entry each, without torch."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -35,13 +34,6 @@ FORMATS = {
     )
 }
 DECLARED = tuple(name for name in FORMATS if name != "auto")
-
-
-def recognise(keys: Iterable[str]) -> Format | None:
-    """The format whose mark the keys of a file have; None if there is no mark."""
-    keys = list(keys)
-    marked = (entry for entry in FORMATS.values() if entry.mark)
-    return next((entry for entry in marked if any(key.startswith(entry.mark) for key in keys)), None)
 
 
 def parts(name: str) -> list[Format]:

@@ -2,6 +2,7 @@
 every key and shape of the trunk is found.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
@@ -9,10 +10,17 @@ from pkgutil import resolve_name
 from rrl.errors import UserError
 from rrl.networks.architectures import parse_architecture
 from rrl.networks.checkpoint_files import Head, head_at
-from rrl.networks.formats import recognise
+from rrl.networks.formats import FORMATS, Format
 from rrl.networks.shapes import Tensors, expected_shapes, fitting, mistakes, some
 
 HEADS = ("fc", "head", "head.fc", "classifier", "linear", "module.classifier.linear")
+
+
+def recognise(keys: Iterable[str]) -> Format | None:
+    """The format whose mark the keys of a file have; None if there is no mark."""
+    keys = list(keys)
+    marked = (entry for entry in FORMATS.values() if entry.mark)
+    return next((entry for entry in marked if any(key.startswith(entry.mark) for key in keys)), None)
 
 
 def read_any(tensors: Tensors, arch: str, path: Path) -> tuple[Tensors, Head | None]:
